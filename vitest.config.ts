@@ -1,0 +1,25 @@
+import { defineConfig } from 'vitest/config';
+
+const project = (name: string, timeoutMs: number, parallel: boolean, needsEditor: boolean) => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    testTimeout: timeoutMs,
+    hookTimeout: timeoutMs,
+    fileParallelism: parallel,
+    globalSetup: needsEditor ? ['test/rig/globalSetup.ts'] : [],
+  },
+});
+
+export default defineConfig({
+  test: {
+    maxWorkers: 2,
+    projects: [
+      project('unit', 10_000, true, false),
+      project('process', 60_000, true, false),
+      project('mcp', 60_000, true, true),
+      // One real editor at a time is what two cores carry.
+      project('editor', 180_000, false, true),
+    ],
+  },
+});

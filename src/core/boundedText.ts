@@ -1,0 +1,51 @@
+/** Keeps the last `limit` characters of a stream of text, and counts what was dropped. */
+export class BoundedText {
+  private parts: string[] = [];
+  private length = 0;
+  private droppedCharacters = 0;
+
+  private readonly limit: number;
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  append(text: string): void {
+    if (text === '') return;
+    this.parts.push(text);
+    this.length += text.length;
+    // Joining only at twice the limit keeps an append at constant cost on average.
+    if (this.length > this.limit * 2) this.trim();
+  }
+
+  get dropped(): number {
+    return this.droppedCharacters + Math.max(0, this.length - this.limit);
+  }
+
+  toString(): string {
+    if (this.length > this.limit || this.parts.length > 1) this.trim();
+    return this.parts[0] ?? '';
+  }
+
+  private trim(): void {
+    const whole = this.parts.join('');
+    const kept = whole.slice(-this.limit);
+    this.droppedCharacters += whole.length - kept.length;
+    this.parts = [kept];
+    this.length = kept.length;
+  }
+}
+
+/** The last `count` lines of a text, without a final empty one. */
+export function lastLines(text: string, count: number): string[] {
+  const lines = text.split(/\r?\n/);
+  if (lines.at(-1) === '') lines.pop();
+  return lines.slice(-count);
+}
+
+/** The first line of a text, cut to `length` characters; `…` at its end says that there is more. */
+export function firstLine(text: string, length: number): string {
+  const [line = '', ...others] = text.trim().split(/\r?\n/, 2);
+  if (line.length > length) return `${line.slice(0, length - 1)}…`;
+  return others.length > 0 ? `${line.slice(0, length - 2)} …` : line;
+}

@@ -1,0 +1,29 @@
+import type { Disposable } from './disposable';
+
+/** The longest delay that a timer of Node takes, in ms. */
+const timerLimitMs = 2 ** 31 - 1;
+
+/** At most one timer a key. Timers do not keep the process alive. */
+export class Deadlines implements Disposable {
+  private readonly timers = new Map<string, NodeJS.Timeout>();
+
+  /** Runs `onDue` after `delayMs`, or never when the delay is longer than a timer can be (24 days). */
+  set(key: string, delayMs: number, onDue: () => void): void {
+    this.clear(key);
+    if (delayMs > timerLimitMs) return;
+    const timer = setTimeout(() => {
+      this.timers.delete(key);
+      onDue();
+    }, delayMs);
+    this.timers.set(key, timer.unref());
+  }
+
+  clear(key: string): void {
+    clearTimeout(this.timers.get(key));
+    this.timers.delete(key);
+  }
+
+  dispose(): void {
+    for (const key of [...this.timers.keys()]) this.clear(key);
+  }
+}

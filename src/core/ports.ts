@@ -1,0 +1,196 @@
+import type { Disposable } from './disposable';
+import type { TaskError } from './errors';
+import type { Answer, RequestQuestion } from './pendingRequest';
+import type { TaskEvent } from './taskEvent';
+import type { TaskId } from './taskId';
+import type { TaskSnapshot } from './taskSnapshot';
+
+export const sandboxes = ['read-only', 'workspace-write', 'danger-full-access'] as const;
+/** What the commands of a task may touch. */
+export type Sandbox = (typeof sandboxes)[number];
+
+export const approvalPolicies = ['untrusted', 'on-request', 'never'] as const;
+/** When Codex asks before it acts. */
+export type ApprovalPolicy = (typeof approvalPolicies)[number];
+
+export interface ModelInfo {
+  readonly id: string;
+  readonly reasoningEfforts: readonly string[];
+  readonly isDefault: boolean;
+}
+
+/** What a thread is made with. It keeps these over its turns and when it is resumed. */
+export interface ThreadSpec {
+  readonly taskId: TaskId;
+  /** A real, absolute directory. */
+  readonly cwd: string;
+  readonly sandbox: Sandbox;
+  readonly approvalPolicy: ApprovalPolicy;
+  readonly developerInstructions: string | null;
+  readonly model: string | null;
+}
+
+export interface TurnInput {
+  readonly text: string;
+  readonly model: string | null;
+  readonly reasoning: string | null;
+  readonly planMode: boolean;
+  readonly outputSchema: Readonly<Record<string, unknown>> | null;
+}
+
+/** A question that the agent's turn hangs on. */
+export interface AgentRequest {
+  /** The agent's own name for the request, unique within the thread. */
+  readonly key: string;
+  readonly turnId: string;
+  readonly question: RequestQuestion;
+  /** Hands over an answer that fits the question; `ThreadSink.onRequestResolved` tells that it was taken. */
+  answer(answer: Answer): void;
+}
+
+/** What an agent tells about one thread. */
+export interface ThreadSink {
+  onEvent(event: TaskEvent): void;
+  onRequest(request: AgentRequest): void;
+  /** The agent is done with the request: it got the answer, or it waits for none any more. */
+  onRequestResolved(key: string): void;
+  /** One notification or request of the agent as the JSON text it came in. */
+  onRaw(json: string): void;
+  /** The thread's process is gone; nothing more will come from it. */
+  onLost(error: TaskError): void;
+}
+
+export interface ProcessSummary {
+  readonly pid: number;
+  readonly command: string;
+}
+
+/** What a stop found. The task is dead when `alive` is empty. */
+export interface StopReport {
+  /** Processes of the task that had to be ended one by one. */
+  readonly killed: readonly ProcessSummary[];
+  /** Processes of the task that could not be ended. */
+  readonly alive: readonly ProcessSummary[];
+  /** Processes that come from Codex but cannot be told to be this task's; they were left alone. */
+  readonly unattributed: readonly ProcessSummary[];
+}
+
+export interface AgentThread {
+  readonly id: string;
+  /** What the thread runs with; null when the agent did not say. */
+  readonly model: string | null;
+  readonly reasoning: string | null;
+  /** Requests a turn and resolves when the agent accepted it; its start and end come as events. */
+  startTurn(input: TurnInput): Promise<void>;
+  /** Adds input to the active turn; false when there is none, or it ended before the input reached it. */
+  steer(text: string): Promise<boolean>;
+  /** Ends the active turn and every process of the task; resolves with the evidence, within 5 seconds. */
+  stop(): Promise<StopReport>;
+  /** After the last turn: ends what it left running and lets the agent unload the thread. */
+  settle(): Promise<StopReport>;
+  /** Forgets the thread: nobody will use it any more. */
+  dispose(): void;
+}
+
+/** Runs turns on threads. */
+export interface Agent extends Disposable {
+  /** Resolves when turns can be run; throws a `CallError` that says what to do. */
+  ready(sandbox: Sandbox): Promise<void>;
+  /** Known models; undefined when the agent cannot list them. */
+  models(): Promise<readonly ModelInfo[] | undefined>;
+  open(spec: ThreadSpec, sink: ThreadSink): Promise<AgentThread>;
+  /** Takes over a thread of an earlier run; it is loaded with its next turn. */
+  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink): AgentThread;
+}
+
+export interface DiskPaths {
+  readonly dir: string;
+  readonly events_log: string;
+  readonly timeline_log: string;
+  readonly summary_log: string;
+  readonly verbose_log: string;
+  readonly meta: string;
+}
+
+export const journalFiles = ['events', 'timeline', 'summary', 'verbose'] as const;
+export type JournalFile = (typeof journalFiles)[number];
+
+export interface JournalPart {
+  readonly text: string;
+  /** Bytes from the start of the file to the end of this part. */
+  readonly nextOffset: number;
+  /** Bytes of the whole file. */
+  readonly size: number;
+}
+
+/** What a task was asked to be, as far as it takes to start it or to let it go on. */
+export interface StoredRequest {
+  readonly prompt: string;
+  readonly contextFiles?: readonly { readonly path: string; readonly description?: string | undefined }[] | undefined;
+  readonly developerInstructions?: string | undefined;
+  readonly timeoutMs?: number | undefined;
+  readonly keepAliveMs: number;
+  readonly outputSchema: Readonly<Record<string, unknown>> | null;
+  readonly model: string | null;
+  readonly reasoning: string | null;
+}
+
+/** A task of an earlier run. */
+export interface StoredTask {
+  readonly snapshot: TaskSnapshot;
+  readonly request: StoredRequest;
+}
+
+/** Keeps what happened to tasks. Writing never blocks and never throws; trouble is told through `onTrouble`. */
+export interface Journal {
+  paths(id: TaskId): DiskPaths;
+  /** Whether a directory of that name exists already, from this run or an earlier one. */
+  has(id: TaskId): boolean;
+  append(id: TaskId, file: JournalFile, text: string): void;
+  saveMeta(snapshot: TaskSnapshot): void;
+  saveRequest(id: TaskId, request: StoredRequest): void;
+  /** Deletes what is kept of a task. */
+  remove(id: TaskId): void;
+  /** The tasks of earlier runs, oldest first; what cannot be read is left out, and told. */
+  load(): Promise<readonly StoredTask[]>;
+  /** Reads at most `limit` bytes from byte `offset`, whole UTF-8 characters only. */
+  read(id: TaskId, file: JournalFile, offset: number, limit: number): Promise<JournalPart>;
+  flush(): Promise<void>;
+}
+
+export const agentApprovals = ['never', 'ask', 'always'] as const;
+/** Whether an agent may accept on the person's behalf. */
+export type AgentApproval = (typeof agentApprovals)[number];
+
+export const recoveries = ['ask', 'continue', 'fail'] as const;
+export type Recovery = (typeof recoveries)[number];
+
+/** What the person decided for all tasks; read at each use, so that a change takes effect at once. */
+export interface WorkerSettings {
+  /** Absolute directories that tasks may work in; the first one is the default. */
+  roots(): readonly string[];
+  trusted(): boolean;
+  sandbox(): Sandbox;
+  approvalPolicy(): ApprovalPolicy;
+  allowFullAccess(): boolean;
+  allowUnknownModels(): boolean;
+  agentMayApprove(): AgentApproval;
+  /** How long a request of a task waits for an answer until it is declined, in ms; null for ever. */
+  requestTimeoutMs(): number | null;
+  /** Whether there is an editor in which a person can answer. */
+  personPresent(): boolean;
+  /** How long a turn may show no sign of life until somebody is asked whether to wait on, in ms; null for ever. */
+  idleTimeoutMs(): number | null;
+  /** How many tasks may be at work at once; the others wait in their order. */
+  maxConcurrentTasks(): number;
+  /** What a task does whose agent stopped in the middle of its turn. */
+  recovery(): Recovery;
+  /** Whether a caller that waits is asked, by MCP elicitation, what its tasks ask. */
+  elicitation(): boolean;
+  keepAliveMs(): number;
+}
+
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+/** The worker's own log. */
+export type Log = (level: LogLevel, message: string) => void;

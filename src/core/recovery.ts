@@ -1,0 +1,79 @@
+import { type TaskError, TaskFailedError } from './errors';
+import type { Decision } from './pendingRequest';
+import type { AgentRequest, TurnInput } from './ports';
+import type { TaskSnapshot } from './taskSnapshot';
+import type { TaskState } from './taskState';
+import { formatDuration } from './transcript';
+
+/** What a task asks, and does, when its agent stopped or keeps silent. */
+
+export const continueQuestion = 'Codex stopped in the middle of this turn. Continue in a new one?';
+
+export const reopenQuestion = 'The window was closed in the middle of this turn. Continue in a new one?';
+
+/** Why a task of an earlier run fails when it shall not go on. */
+export const interrupted: TaskError = {
+  code: 'codex_crashed',
+  message: 'The window was closed in the middle of this turn.',
+  retryable: true,
+  hint: 'Send a message to go on; the thread is kept.',
+};
+
+const continueText =
+  'The program that ran this turn stopped in the middle of it. Look at what is done already, then go on with the task.';
+
+/** The turn that continues an interrupted one of the same task. */
+export function continuation({ planMode, outputSchema }: TurnInput): TurnInput {
+  return { text: continueText, model: null, reasoning: null, planMode, outputSchema };
+}
+
+/** Whether the agent's program ended, which the thread tells, too. */
+export function isCrash(error: unknown): boolean {
+  return error instanceof TaskFailedError && error.error.code === 'codex_crashed';
+}
+
+export function silenceQuestion(limitMs: number): string {
+  return `Codex has shown no sign of life for ${formatDuration(limitMs)}. Wait once more?`;
+}
+
+export function silenceError(limitMs: number): TaskError {
+  return {
+    code: 'idle_timeout',
+    message: `Codex showed no sign of life for ${formatDuration(limitMs)}, and nobody wanted to wait on.`,
+    retryable: true,
+    hint: 'Look at its partial work, then send a message to go on.',
+  };
+}
+
+/** A question of the worker's own, in the form of the agent's: `resolved` confirms the answer as the agent would. */
+export function recoveryRequest(
+  key: string,
+  message: string,
+  resolved: (key: string) => void,
+  onDecision: (decision: Decision) => void,
+): AgentRequest {
+  return {
+    key,
+    turnId: '',
+    question: { type: 'recovery', message },
+    answer: (answer) => {
+      resolved(key);
+      onDecision(answer.kind === 'decision' ? answer.decision : 'reject');
+    },
+  };
+}
+
+/** The state of a task of an earlier run. Without a turn nothing of it ran. */
+export function restoredState({ status, error, threadId, turns }: TaskSnapshot): TaskState {
+  switch (status) {
+    case 'completed':
+    case 'cancelled':
+      return { kind: status };
+    case 'failed':
+      return { kind: 'failed', error: error ?? interrupted };
+    case 'submitted':
+    case 'working':
+    case 'input_required':
+      return threadId !== null && turns > 0 ? { kind: 'working', turnId: null } : { kind: 'submitted' };
+  }
+}

@@ -1,0 +1,526 @@
+import { firstLine } from './boundedText';
+import { describeQuestion } from './describeRequest';
+import { CallError, messageOf, type TaskError, taskErrorOf } from './errors';
+import { type Answer, type Answerer, declined } from './pendingRequest';
+import type { AgentRequest, AgentThread, StopReport, ThreadSink, TurnInput, WorkerSettings } from './ports';
+import { continuation, continueQuestion, interrupted, isCrash, reopenQuestion, restoredState } from './recovery';
+import { TaskDetails } from './taskDetails';
+import { type RecoveryHost, TaskRecovery } from './taskRecovery';
+import { type RequestsHost, TaskRequests } from './taskRequests';
+import type { TaskEvent } from './taskEvent';
+import type { TaskId } from './taskId';
+import type { TaskSnapshot, TaskType } from './taskSnapshot';
+import { isTerminal, reduce, type StateEvent, statusOf, type StopReason, type TaskState } from './taskState';
+import { type LogEntry, Transcript } from './transcript';
+
+/** What a task is made of and never changes. */
+export interface TaskSpec extends Pick<
+  TaskSnapshot,
+  'id' | 'title' | 'labels' | 'cwd' | 'sandbox' | 'approvalPolicy' | 'dependsOn' | 'spawnedBy'
+> {
+  readonly type: TaskType;
+  readonly firstTurn: TurnInput;
+  readonly keepAliveMs: number;
+}
+
+export const deliveryModes = ['auto', 'steer', 'queue'] as const;
+export type DeliveryMode = (typeof deliveryModes)[number];
+export type Delivery = 'steered' | 'queued' | 'new_turn';
+
+type TaskSettings = Pick<WorkerSettings, 'requestTimeoutMs' | 'idleTimeoutMs' | 'recovery'>;
+
+/** What a task needs from its owner, and tells it. */
+export interface TaskParts {
+  readonly observer: TaskObserver;
+  readonly now: () => number;
+  readonly settings: TaskSettings;
+}
+
+export interface TaskObserver {
+  onChange(task: Task, statusChanged: boolean): void;
+  onLog(task: Task, entry: LogEntry): void;
+  onRaw(task: Task, json: string): void;
+}
+
+function stopNote(reason: StopReason): [tag: string, text: string] {
+  return reason.kind === 'cancelled'
+    ? ['cancelled', 'the task is stopped']
+    : ['failed', `${reason.error.code}: ${reason.error.message}`];
+}
+
+type OpenThread = (sink: ThreadSink) => Promise<AgentThread>;
+
+const openTries = 3;
+const queueLimit = 50;
+
+/**
+ * One background job: its state, its thread, and what it did. Everything that changes the state goes through `move`,
+ * and what ends the task goes through `end`, which waits for the evidence that nothing of it is alive.
+ */
+export class Task implements ThreadSink {
+  private state: TaskState = { kind: 'submitted' };
+  private readonly details = new TaskDetails();
+  private readonly transcript = new Transcript();
+  private readonly requests: TaskRequests;
+  private readonly recovery: TaskRecovery;
+  private readonly queue: TurnInput[] = [];
+  private latest: TaskSnapshot | null = null;
+  private thread: AgentThread | null = null;
+  private ending: Promise<void> | null = null;
+  private turns = 0;
+  private leftovers: TaskSnapshot['leftovers'] = [];
+  private model: string | null;
+  private reasoning: string | null;
+  private startedAt: number | null = null;
+  private endedAt: number | null = null;
+  private updatedAt: number;
+  private createdAt: number;
+
+  readonly spec: TaskSpec;
+  private readonly parts: TaskParts;
+  private open: OpenThread | null = null;
+  private heldBy: string | null = null;
+  private suspended = false;
+  /** What was to be said in a turn that has not started. */
+  private unstarted: TurnInput | null = null;
+
+  constructor(spec: TaskSpec, parts: TaskParts) {
+    this.spec = spec;
+    this.parts = parts;
+    this.requests = new TaskRequests(this.requestsHost());
+    this.recovery = new TaskRecovery(this.recoveryHost());
+    this.createdAt = this.updatedAt = parts.now();
+    this.model = spec.firstTurn.model;
+    this.reasoning = spec.firstTurn.reasoning;
+  }
+
+  get id(): TaskId {
+    return this.spec.id;
+  }
+
+  get terminal(): boolean {
+    return isTerminal(this.state);
+  }
+
+  /** Says what a task that has not started waits for; null when it starts. */
+  hold(reason: string | null): void {
+    if (this.heldBy === reason) return;
+    this.heldBy = reason;
+    this.changed(false);
+  }
+
+  /** Opens the thread and starts the first turn. Never rejects: trouble ends the task as failed. */
+  async start(open: OpenThread, prepare: () => Promise<TurnInput>): Promise<void> {
+    this.open = open;
+    this.hold(null);
+    try {
+      const firstTurn = await prepare();
+      this.thread = await this.openThread();
+      this.model = this.spec.firstTurn.model ?? this.thread.model;
+      this.reasoning = this.spec.firstTurn.reasoning ?? this.thread.reasoning;
+      if (this.state.kind === 'submitted') await this.startTurn(firstTurn);
+      else await this.thread.settle();
+    } catch (error) {
+      await this.fail(taskErrorOf(error));
+    }
+  }
+
+  /** An agent that dies before the thread has done anything costs nothing: it is opened again. */
+  private async openThread(): Promise<AgentThread> {
+    if (!this.open) throw new Error(`Task ${this.id} was not started.`);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.open(this);
+      } catch (error) {
+        const again = isCrash(error) && attempt < openTries && this.state.kind === 'submitted';
+        if (!again) throw error;
+        this.note('warning', 'Codex stopped while the thread was made; it is made again.');
+      }
+    }
+  }
+
+  /**
+   * Says something to the task: steers its active turn, or starts its next one, or queues it until its turn is over.
+   * Throws `not_active` for a steer without a turn.
+   */
+  async deliver(input: TurnInput, mode: DeliveryMode): Promise<Delivery> {
+    if (mode !== 'queue' && (await this.steer(input.text))) return 'steered';
+    if (mode === 'steer') {
+      throw new CallError('not_active', `Task ${this.id} has no active turn to steer.`, {
+        hint: 'Use mode auto or queue to start its next turn.',
+      });
+    }
+    await this.ending;
+    if (!this.terminal) {
+      this.enqueue(input);
+      return 'queued';
+    }
+    this.followUp(input);
+    return 'new_turn';
+  }
+
+  /**
+   * Takes over a task of an earlier run: an ended one as it was, one that worked like after a crash of the agent. One whose
+   * first turn never ran stays as it is, to be started.
+   */
+  async restore(task: TaskSnapshot, thread: AgentThread | null): Promise<void> {
+    this.thread = thread;
+    this.turns = task.turns;
+    this.createdAt = task.createdAt;
+    this.startedAt = task.startedAt;
+    this.endedAt = task.endedAt;
+    this.model = task.model;
+    this.reasoning = task.reasoning;
+    this.leftovers = task.leftovers;
+    this.details.restore(task);
+    this.requests.restore(task.answers, task.pending);
+    this.updatedAt = task.updatedAt;
+    this.state = restoredState(task);
+    this.latest = null;
+    if (this.terminal) return;
+    this.changed(true);
+    if (this.state.kind === 'working') await this.recovery.recover(interrupted, reopenQuestion);
+  }
+
+  /** The worker goes away, and the task shall be taken over later: ends what runs and changes nothing any more. */
+  async suspend(): Promise<void> {
+    if (this.terminal || this.suspended) return;
+    this.suspended = true;
+    this.requests.dispose();
+    this.recovery.dispose();
+    await this.attempt(() => this.thread?.stop());
+  }
+
+  /** Starts the turn that never began, or one that continues the interrupted one. */
+  private async goOn(error: TaskError): Promise<void> {
+    const next = this.unstarted ?? continuation(this.spec.firstTurn);
+    if (this.turns > 0) return this.startTurn(next);
+    try {
+      // A thread without a turn is not kept by Codex (seen with 0.169.0).
+      this.thread?.dispose();
+      this.thread = await this.openThread();
+      await this.startTurn(next);
+    } catch {
+      await this.fail(error);
+    }
+  }
+
+  private dropQueue(): void {
+    for (const { text } of this.queue.splice(0))
+      this.note('warning', `a queued message was dropped: ${firstLine(text, 200)}`);
+  }
+
+  private get activeTurn(): boolean {
+    return (this.state.kind === 'working' && this.state.turnId !== null) || this.state.kind === 'input_required';
+  }
+
+  /** False when there is no active turn, or it ended before the text reached it. */
+  private async steer(text: string): Promise<boolean> {
+    if (!this.activeTurn || !this.thread) return false;
+    return this.thread.steer(text);
+  }
+
+  private enqueue(input: TurnInput): void {
+    if (this.queue.length >= queueLimit) {
+      throw new CallError('queue_full', `Task ${this.id} has ${queueLimit} messages waiting already.`, {
+        hint: 'Wait for its turn to end.',
+        retryable: true,
+      });
+    }
+    this.queue.push(input);
+    this.changed(false);
+  }
+
+  private followUp(input: TurnInput): void {
+    if (!this.thread) {
+      throw new CallError('not_active', `Task ${this.id} never got a thread, so it cannot go on.`, {
+        hint: 'Spawn a new task.',
+      });
+    }
+    void this.startTurn(input);
+  }
+
+  /** Ends the task for `reason`. Resolves when no process of it is alive; a terminal task stays as it is. */
+  async stop(reason: StopReason): Promise<void> {
+    // A task that is settling has its own end under way: the stop joins it, and leaves its outcome alone.
+    await this.ending;
+    this.dropQueue();
+    if (this.terminal) return;
+    this.note(...stopNote(reason));
+    this.move({ type: 'stopRequested', reason });
+    this.requests.withdrawAll('stop');
+    await this.end(() => this.thread?.stop());
+  }
+
+  fail(error: TaskError): Promise<void> {
+    return this.stop({ kind: 'failed', error });
+  }
+
+  /** Answers a pending request of this task; resolves to whether Codex still waited for it. */
+  answer(requestId: string, answer: Answer, by: Answerer): Promise<boolean> {
+    return this.requests.answer(requestId, answer, by);
+  }
+
+  onEvent(event: TaskEvent): void {
+    if (this.suspended) return;
+    this.latest = null;
+    this.recovery.signOfLife();
+    this.details.apply(event);
+    this.log(this.transcript.entry(event));
+    switch (event.type) {
+      case 'turnStarted':
+        this.turnStarted(event.turnId);
+        break;
+      case 'turnCompleted':
+        this.turnCompleted(event);
+        break;
+      case 'workResumed':
+        this.worksAgain({ type: 'turnRequested' });
+        break;
+      case 'model':
+        this.model = event.model;
+        this.changed(false);
+        break;
+      default:
+        this.changed(false);
+    }
+  }
+
+  onRequest(source: AgentRequest): void {
+    if (this.suspended) {
+      source.answer(declined);
+      return;
+    }
+    this.recovery.signOfLife();
+    this.requests.put(source, this.parts.settings.requestTimeoutMs());
+  }
+
+  onRequestResolved(key: string): void {
+    if (!this.suspended) this.requests.resolved(key);
+  }
+
+  onRaw(json: string): void {
+    this.parts.observer.onRaw(this, json);
+  }
+
+  onLost(error: TaskError): void {
+    if (this.suspended) return;
+    this.requests.abandonAnswers();
+    this.requests.withdrawAll('codex');
+    void this.recovery.recover(error, continueQuestion);
+  }
+
+  /** Gives the thread back: the task is forgotten. */
+  dispose(): void {
+    this.requests.dispose();
+    this.recovery.dispose();
+    this.thread?.dispose();
+  }
+
+  /** Adds a line of ours to the task's log. */
+  note(tag: string, text: string): void {
+    this.log(this.transcript.notice(tag, text));
+  }
+
+  /** The same object until something changes. */
+  snapshot(): TaskSnapshot {
+    this.latest ??= this.takeSnapshot();
+    return this.latest;
+  }
+
+  private takeSnapshot(): TaskSnapshot {
+    const { spec, details } = this;
+    return {
+      id: spec.id,
+      status: statusOf(this.state),
+      stopping: this.state.kind === 'stopping' || this.state.kind === 'settling',
+      title: spec.title,
+      labels: spec.labels,
+      type: spec.type,
+      cwd: spec.cwd,
+      sandbox: spec.sandbox,
+      approvalPolicy: spec.approvalPolicy,
+      dependsOn: spec.dependsOn,
+      model: this.model,
+      reasoning: this.reasoning,
+      spawnedBy: spec.spawnedBy,
+      threadId: this.thread?.id ?? null,
+      turns: this.turns,
+      createdAt: this.createdAt,
+      startedAt: this.startedAt,
+      endedAt: this.endedAt,
+      updatedAt: this.updatedAt,
+      activity: this.activity(),
+      usage: details.usage,
+      plan: details.plan,
+      items: details.workItems,
+      changedFiles: details.changedFiles,
+      outputTail: details.outputTail,
+      finalMessage: details.finalMessage,
+      lastCommand: details.lastCommand,
+      diff: details.diff,
+      pending: this.requests.pending,
+      answered: this.requests.answers.at(-1) ?? null,
+      answers: this.requests.answers,
+      queuedMessages: this.queue.length,
+      error: this.state.kind === 'failed' ? this.state.error : null,
+      leftovers: this.leftovers,
+    };
+  }
+
+  private activity(): string {
+    switch (this.state.kind) {
+      case 'submitted':
+        return this.heldBy ?? 'starting';
+      case 'working':
+        return this.details.activity || 'starting';
+      case 'input_required': {
+        const [first] = this.requests.pending;
+        return first ? firstLine(`asks to ${describeQuestion(first.question, this.spec.cwd)}`, 80) : 'needs an answer';
+      }
+      case 'settling':
+        return 'finishing';
+      case 'stopping':
+        return 'stopping';
+      case 'completed':
+      case 'failed':
+      case 'cancelled':
+        return '';
+    }
+  }
+
+  private async startTurn(input: TurnInput): Promise<void> {
+    const { thread } = this;
+    if (!thread) throw new Error(`Task ${this.id} starts a turn without a thread.`);
+    this.endedAt = null;
+    this.model = input.model ?? this.model;
+    this.reasoning = input.reasoning ?? this.reasoning;
+    this.unstarted = input;
+    this.move({ type: 'turnRequested' });
+    this.recovery.signOfLife();
+    try {
+      await thread.startTurn(input);
+    } catch (error) {
+      // A stop that came in between has the last word; a crash is told by the thread, too.
+      if (this.state.kind === 'working' && !isCrash(error)) await this.fail(taskErrorOf(error));
+    }
+  }
+
+  private turnStarted(turnId: string): void {
+    this.turns++;
+    this.unstarted = null;
+    this.startedAt ??= this.parts.now();
+    this.worksAgain({ type: 'turnStarted', turnId });
+  }
+
+  /** A turn starts. Nothing but a message makes a cancelled task work again: one that Codex starts is stopped too. */
+  private worksAgain(event: StateEvent): void {
+    const wasCancelled = this.state.kind === 'cancelled';
+    this.endedAt = null;
+    this.move(event);
+    if (wasCancelled) void this.stop({ kind: 'cancelled' });
+  }
+
+  private turnCompleted(event: TaskEvent & { type: 'turnCompleted' }): void {
+    this.requests.abandonAnswers();
+    this.requests.withdrawAll('stop');
+    const next = event.outcome === 'interrupted' ? undefined : this.queue.shift();
+    if (event.outcome === 'interrupted') this.dropQueue();
+    this.move(event);
+    if (this.state.kind !== 'settling') return;
+    if (next) void this.startTurn(next);
+    else void this.end(() => this.thread?.settle());
+  }
+
+  /** Runs the work that leaves no process of the task behind, then makes the task terminal, unless it works again. */
+  private end(work: () => Promise<StopReport> | undefined): Promise<void> {
+    const run = async (): Promise<void> => {
+      let turns: number;
+      do {
+        turns = this.turns;
+        this.reportLeftovers(await this.attempt(work));
+        // Codex may have run another turn meanwhile, which may have left something.
+      } while (turns !== this.turns && this.state.kind === 'settling');
+      this.ending = null;
+      // A turn that Codex started meanwhile keeps its requests.
+      if (this.state.kind === 'settling' || this.state.kind === 'stopping') this.requests.withdrawAll('stop');
+      this.move({ type: 'ended' });
+    };
+    this.ending ??= run();
+    return this.ending;
+  }
+
+  private async attempt(work: () => Promise<StopReport> | undefined): Promise<StopReport | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      this.note('warning', `Could not make sure that nothing of this task is left: ${messageOf(error)}`);
+      return undefined;
+    }
+  }
+
+  private reportLeftovers(report: StopReport | undefined): void {
+    if (!report) return;
+    this.leftovers = [...report.alive, ...report.unattributed];
+    for (const { pid, command } of report.killed) this.note('ended', `process ${pid}: ${command}`);
+    for (const { pid, command } of report.alive) this.note('warning', `process ${pid} is still alive: ${command}`);
+    for (const { pid, command } of report.unattributed) {
+      this.note('warning', `process ${pid} may be of this task and was left alone: ${command}`);
+    }
+  }
+
+  private requestsHost(): RequestsHost {
+    return {
+      cwd: this.spec.cwd,
+      now: this.parts.now,
+      note: (tag, text) => this.note(tag, text),
+      onOpened: (requestId, turnId) => {
+        this.move({ type: 'requestOpened', requestId, turnId });
+        return this.state.kind === 'input_required';
+      },
+      onClosed: (requestId) => {
+        // The state knows only of requests that it waits for; the snapshot tells all of them.
+        if (!this.move({ type: 'requestClosed', requestId })) this.changed(true);
+      },
+    };
+  }
+
+  private recoveryHost(): RecoveryHost {
+    return {
+      settings: this.parts.settings,
+      now: this.parts.now,
+      isWorking: () => this.state.kind === 'working',
+      put: (request, timeoutMs) => this.requests.put(request, timeoutMs),
+      withdraw: (requestId) => this.requests.withdraw(requestId, 'codex'),
+      resolved: (key) => this.requests.resolved(key),
+      clearAway: async () => {
+        this.note('warning', 'Codex stopped in the middle of the turn');
+        this.details.closeOpenItems();
+        this.reportLeftovers(await this.attempt(() => this.thread?.settle()));
+      },
+      goOn: (error) => this.goOn(error),
+      fail: (error) => this.fail(error),
+      cancel: () => this.stop({ kind: 'cancelled' }),
+    };
+  }
+
+  /** Whether the state changed. */
+  private move(event: StateEvent): boolean {
+    const before = this.state;
+    this.state = reduce(before, event);
+    if (this.state === before) return false;
+    if (this.terminal) this.endedAt = this.parts.now();
+    this.changed(true);
+    return true;
+  }
+
+  private changed(statusChanged: boolean): void {
+    this.latest = null;
+    this.updatedAt = this.parts.now();
+    this.parts.observer.onChange(this, statusChanged);
+  }
+
+  private log(entry: LogEntry): void {
+    this.parts.observer.onLog(this, entry);
+  }
+}

@@ -1,0 +1,508 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { BoundedMap } from './boundedMap';
+import { firstLine } from './boundedText';
+import { Deadlines } from './deadlines';
+import { type Disposable, DisposableStore } from './disposable';
+import { Emitter } from './emitter';
+import { CallError, invalidArgument, type TaskError } from './errors';
+import { checkAnswer } from './checkAnswer';
+import { findPending, tooLate } from './findPending';
+import { hashOf } from './hash';
+import { type CallerId, News, person } from './news';
+import { allowsSomething, type Answer, type Answerer, type PendingRequest } from './pendingRequest';
+import type {
+  Agent,
+  DiskPaths,
+  Journal,
+  JournalFile,
+  JournalPart,
+  Log,
+  Sandbox,
+  StoredRequest,
+  StoredTask,
+  ThreadSpec,
+  TurnInput,
+  WorkerSettings,
+} from './ports';
+import {
+  assertFullAccess,
+  chooseModel,
+  chooseSandbox,
+  resolveCwd,
+  type SpawnRequest,
+  withContextFiles,
+} from './spawnRequest';
+import { Scheduler } from './scheduler';
+import { type Delivery, type DeliveryMode, Task, type TaskSpec } from './task';
+import { TaskFeed } from './taskFeed';
+import { newTaskId, type TaskId } from './taskId';
+import type { TaskSnapshot } from './taskSnapshot';
+import { instructionsFor } from './taskTypes';
+import { shuttingDown, waitForNews, type WaitQuery, type WaitResult } from './waiting';
+
+export interface TaskManagerOptions {
+  readonly agent: Agent;
+  readonly journal: Journal;
+  readonly settings: WorkerSettings;
+  readonly log: Log;
+  readonly now?: () => number;
+  /** Called before the first task that may write: Codex marks its project as trusted (seen with 0.169.0). */
+  readonly onFirstWritableTask?: ((cwd: string) => void) | undefined;
+}
+
+export interface Message {
+  readonly text: string;
+  readonly model?: string | undefined;
+  readonly reasoning?: string | undefined;
+  readonly mode: DeliveryMode;
+}
+
+export interface CancelResult {
+  readonly cancelled: readonly TaskId[];
+  readonly alreadyTerminal: readonly TaskId[];
+  readonly notFound: readonly TaskId[];
+}
+
+export interface Respondent {
+  readonly by: Answerer & ('person' | 'agent');
+  readonly caller: CallerId;
+}
+
+/** Codex's own limit for the input of a turn, in characters (seen: -32602 `input_too_large` above it). */
+const turnInputLimit = 1_048_576;
+const restoreLimitMs = 100;
+/** Finished tasks that are kept. */
+const finishedLimit = 500;
+
+/** Owns all tasks: makes, finds, messages, stops and forgets them, and tells what happens to them. */
+export class TaskManager implements Disposable {
+  private readonly tasks = new Map<TaskId, Task>();
+  private readonly news = new News();
+  private readonly owned = new DisposableStore();
+  private readonly keyed = new BoundedMap<string, { hash: string; task: Promise<TaskSnapshot> }>(1_000);
+  private readonly limits = this.owned.add(new Deadlines());
+  private readonly expiries = this.owned.add(new Deadlines());
+  private readonly scheduler: Scheduler;
+  private closed = false;
+  private announced = false;
+
+  private readonly listEmitter = this.owned.add(new Emitter<undefined>());
+  private readonly shutDownEmitter = this.owned.add(new Emitter<undefined>());
+
+  /** Tasks came or went. */
+  readonly onDidChangeList = this.listEmitter.event;
+  readonly onDidShutDown = this.shutDownEmitter.event;
+
+  /** What happens to the tasks; see there. */
+  readonly feed: TaskFeed;
+  private readonly now: () => number;
+
+  private readonly options: TaskManagerOptions;
+
+  constructor(options: TaskManagerOptions) {
+    this.options = options;
+    this.now = options.now ?? Date.now;
+    this.feed = this.owned.add(new TaskFeed(options.journal, this.now));
+    this.scheduler = new Scheduler({
+      limit: () => options.settings.maxConcurrentTasks(),
+      active: () => [...this.tasks.values()].filter((task) => !task.terminal && !this.scheduler.has(task.id)).length,
+      statusOf: (id) => this.tryGet(id)?.status,
+    });
+    this.owned.add(this.feed.onDidChangeStatus((task) => this.onStatus(task)));
+  }
+
+  private onStatus(task: TaskSnapshot): void {
+    if (task.endedAt !== null) this.scheduler.remove(task.id);
+    this.keepOrExpire(task);
+    if (!this.closed) this.scheduler.look();
+  }
+
+  /**
+   * Checks the request, makes its task and starts it; resolves before the task has done anything. The same idempotency
+   * key with the same request gives the same task.
+   */
+  spawn(request: SpawnRequest, caller: CallerId): Promise<TaskSnapshot> {
+    if (request.idempotencyKey === undefined) return this.create(request, caller);
+    const key = `${caller}\n${request.idempotencyKey}`;
+    const hash = hashOf(request);
+    const known = this.keyed.get(key);
+    if (known) return this.repeated(known, hash);
+    const task = this.create(request, caller);
+    this.keyed.set(key, { hash, task });
+    // A refused request did nothing, so its key may be used again.
+    task.catch(() => this.keyed.delete(key));
+    return task;
+  }
+
+  private async repeated(known: { hash: string; task: Promise<TaskSnapshot> }, hash: string): Promise<TaskSnapshot> {
+    if (known.hash !== hash) {
+      throw invalidArgument(
+        'idempotency_key: it was used before for a task with other arguments.',
+        'Use a new key for a new task.',
+      );
+    }
+    const { id } = await known.task;
+    return this.get(id);
+  }
+
+  private async create(request: SpawnRequest, caller: CallerId): Promise<TaskSnapshot> {
+    const { agent, settings } = this.options;
+    const sandbox = chooseSandbox(request, settings);
+    this.assertMayRun(sandbox, caller);
+    const cwd = await resolveCwd(request.cwd, settings.roots());
+    // Read again when the task starts; what is wrong now is told now.
+    assertFits(await withContextFiles(request.prompt, request.contextFiles, settings.roots()));
+    for (const id of request.dependsOn ?? []) this.assertDependency(id);
+    this.scheduler.assertRoom();
+    await agent.ready(sandbox);
+    const choice = await this.chooseModel(request, null);
+    this.assertMayRun(sandbox, caller);
+
+    const type = request.taskType ?? 'coder';
+    const id = newTaskId((taken) => this.tasks.has(taken) || this.options.journal.has(taken));
+    const stored: StoredRequest = {
+      prompt: request.prompt,
+      contextFiles: request.contextFiles,
+      developerInstructions: request.developerInstructions,
+      timeoutMs: request.timeoutMs,
+      keepAliveMs: request.keepAliveMs ?? settings.keepAliveMs(),
+      outputSchema: request.outputSchema ?? null,
+      ...choice,
+    };
+    const about = {
+      id,
+      title: firstLine(request.prompt, 80),
+      labels: request.labels ?? [],
+      type,
+      cwd,
+      sandbox,
+      approvalPolicy: request.approvalPolicy ?? settings.approvalPolicy(),
+      dependsOn: [...new Set(request.dependsOn ?? [])],
+      spawnedBy: caller,
+    };
+    const task = this.add(specOf(about, stored));
+    this.options.journal.saveRequest(id, stored);
+    this.options.journal.saveMeta(task.snapshot());
+    this.listEmitter.fire(undefined);
+    if (sandbox !== 'read-only') this.announceWriting(cwd);
+    this.schedule(task, stored);
+    return task.snapshot();
+  }
+
+  /** Starts a task when its turn has come. */
+  private schedule(task: Task, request: StoredRequest): void {
+    const { id, firstTurn, sandbox, spawnedBy, dependsOn } = task.spec;
+    const { agent, settings } = this.options;
+    const prepare = async (): Promise<TurnInput> => {
+      // Much may have changed while it was queued.
+      this.assertMayRun(sandbox, spawnedBy);
+      const text = await withContextFiles(request.prompt, request.contextFiles, settings.roots());
+      await agent.ready(sandbox);
+      return { ...firstTurn, text };
+    };
+    this.scheduler.add({
+      id,
+      dependsOn,
+      hold: (reason) => task.hold(reason),
+      fail: (error) => void task.fail(error),
+      start: () => {
+        this.limitTime(task, request.timeoutMs);
+        void task.start((sink) => agent.open(threadSpecOf(task.spec, request), sink), prepare);
+      },
+    });
+  }
+
+  /** Brings back the tasks of earlier runs, as far as they are to be kept. */
+  async restore(): Promise<void> {
+    const stored = await this.options.journal.load();
+    if (this.closed) return;
+    const back = stored.slice(-finishedLimit).map((one) => this.bringBack(one));
+    // They ask at once, so that they are told as asking; one that continues by itself takes longer.
+    await Promise.race([Promise.all(back), delay(restoreLimitMs)]);
+    this.listEmitter.fire(undefined);
+  }
+
+  private async bringBack({ snapshot, request }: StoredTask): Promise<void> {
+    const { id, endedAt, threadId } = snapshot;
+    const leftMs = endedAt === null ? Infinity : endedAt + request.keepAliveMs - this.now();
+    if (this.tasks.has(id)) return;
+    if (leftMs <= 0) {
+      this.options.journal.remove(id);
+      return;
+    }
+    const task = this.add(specOf(snapshot, request));
+    const spec = threadSpecOf(task.spec, request);
+    const thread = threadId === null ? null : this.options.agent.adopt(spec, threadId, task);
+    const restored = task.restore(snapshot, thread);
+    if (endedAt !== null) {
+      this.news.markOld(task.snapshot());
+      this.expiries.set(id, leftMs, () => this.remove(id));
+    } else if (task.snapshot().status === 'submitted') this.schedule(task, request);
+    await restored;
+  }
+
+  private limitTime(task: Task, timeoutMs: number | undefined): void {
+    if (timeoutMs === undefined) return;
+    this.limits.set(task.id, timeoutMs, () => void task.stop({ kind: 'failed', error: timedOut(timeoutMs) }));
+  }
+
+  private assertDependency(id: TaskId): void {
+    if (this.tasks.has(id)) return;
+    throw invalidArgument(`depends_on: there is no task "${id}".`, 'Name tasks that were spawned before this one.');
+  }
+
+  /** Says something to a task; see `Task.deliver`. */
+  async message(id: TaskId, message: Message, caller: CallerId): Promise<{ task: TaskSnapshot; delivered: Delivery }> {
+    this.assertMayRun(this.find(id).spec.sandbox, caller);
+    assertFits(message.text);
+    const choosesModel = message.model !== undefined || message.reasoning !== undefined;
+    if (choosesModel && message.mode === 'steer') {
+      throw invalidArgument(
+        'model: an active turn keeps its model.',
+        'Use mode queue to choose one for the next turn.',
+      );
+    }
+    await this.options.agent.ready(this.find(id).spec.sandbox);
+    const choice = await this.chooseModel(message, this.find(id).snapshot().model);
+    // Much may have changed since the call came.
+    const task = this.find(id);
+    this.assertMayRun(task.spec.sandbox, caller);
+    const { planMode } = task.spec.firstTurn;
+    const input: TurnInput = { text: message.text, ...choice, planMode, outputSchema: null };
+    const mode = choosesModel && message.mode === 'auto' ? 'queue' : message.mode;
+    const delivered = await task.deliver(input, mode);
+    return { task: task.snapshot(), delivered };
+  }
+
+  /** Stops running tasks side by side; resolves when no process of them is alive. */
+  async cancel(ids: readonly TaskId[]): Promise<CancelResult> {
+    const unique = [...new Set(ids)];
+    const running = unique.flatMap((id) => this.tasks.get(id) ?? []).filter((task) => !task.terminal);
+    await Promise.all(running.map((task) => task.stop({ kind: 'cancelled' })));
+    // A task that was at its end when the cancel came has the outcome of that end.
+    const cancelled = running.filter((task) => task.snapshot().status === 'cancelled').map((task) => task.id);
+    return {
+      cancelled,
+      alreadyTerminal: unique.filter((id) => this.tasks.has(id) && !cancelled.includes(id)),
+      notFound: unique.filter((id) => !this.tasks.has(id)),
+    };
+  }
+
+  /**
+   * Answers a pending request, the only one when `requestId` is absent; resolves when Codex has the answer. The first
+   * answer wins. A refused answer leaves the request open.
+   */
+  async respond(id: TaskId, requestId: string | undefined, answer: Answer, who: Respondent): Promise<PendingRequest> {
+    const task = this.find(id);
+    const snapshot = task.snapshot();
+    const request = findPending(snapshot, requestId);
+    if (requestId === undefined && who.by === 'agent' && this.news.untold(who.caller, snapshot).length > 0) {
+      throw invalidArgument(
+        `request_id: request ${request.id} of task ${id} is newer than what you were told.`,
+        'Call wait-task to see what it asks, or name the request.',
+      );
+    }
+    checkAnswer(request.question, answer);
+    if (who.by === 'agent') this.assertAgentMay(answer, id, request);
+    this.news.answeredBy(who.caller, id, request.id);
+    if (!(await task.answer(request.id, answer, who.by))) throw tooLate(request, task.snapshot());
+    return request;
+  }
+
+  wait(query: WaitQuery): Promise<WaitResult> {
+    return waitForNews(this, this.news, query);
+  }
+
+  /** The pending requests of a task that a caller was not told of, oldest first. */
+  untold(caller: CallerId, id: TaskId): readonly PendingRequest[] {
+    const task = this.tryGet(id);
+    return task ? this.news.untold(caller, task) : [];
+  }
+
+  /** Whether there is an editor in which a person can answer. */
+  get personPresent(): boolean {
+    return this.options.settings.personPresent();
+  }
+
+  /** Whether an agent may accept what a request asks. */
+  agentMayAccept(request: PendingRequest): boolean {
+    return !allowsSomething(request.question) || this.options.settings.agentMayApprove() === 'always';
+  }
+
+  /** Throws `not_found`. */
+  get(id: TaskId): TaskSnapshot {
+    return this.find(id).snapshot();
+  }
+
+  /** Undefined when there is no such task. */
+  tryGet(id: TaskId): TaskSnapshot | undefined {
+    return this.tasks.get(id)?.snapshot();
+  }
+
+  /** All tasks, oldest first. */
+  snapshots(): readonly TaskSnapshot[] {
+    return [...this.tasks.values()].map((task) => task.snapshot());
+  }
+
+  paths(id: TaskId): DiskPaths {
+    return this.options.journal.paths(id);
+  }
+
+  /** Reads a part of a task's journal; see `Journal.read`. */
+  readJournal(id: TaskId, file: JournalFile, offset: number, limit: number): Promise<JournalPart> {
+    return this.options.journal.read(this.find(id).id, file, offset, limit);
+  }
+
+  /** Forgets a finished task, and deletes its files. Returns whether there was one. */
+  remove(id: TaskId): boolean {
+    const task = this.tasks.get(id);
+    if (!task?.terminal) return false;
+    task.dispose();
+    this.tasks.delete(id);
+    this.limits.clear(id);
+    this.expiries.clear(id);
+    this.news.forget(id);
+    this.options.journal.remove(id);
+    this.listEmitter.fire(undefined);
+    this.scheduler.look();
+    return true;
+  }
+
+  /** Refuses new work, ends every wait, stops every task and writes what is left. */
+  async shutDown(): Promise<void> {
+    if (!this.closed) {
+      this.closed = true;
+      this.shutDownEmitter.fire(undefined);
+    }
+    await Promise.all([...this.tasks.values()].map((task) => task.stop({ kind: 'cancelled' })));
+    await this.options.journal.flush();
+  }
+
+  /** The same, but leaves the tasks to be brought back: what works is interrupted, not cancelled. */
+  async suspend(): Promise<void> {
+    this.closed = true;
+    this.shutDownEmitter.fire(undefined);
+    await Promise.all([...this.tasks.values()].map((task) => task.suspend()));
+    await this.options.journal.flush();
+  }
+
+  dispose(): void {
+    this.closed = true;
+    this.owned.dispose();
+  }
+
+  private add(spec: TaskSpec): Task {
+    const { settings } = this.options;
+    const task = new Task(spec, { observer: this.feed, now: this.now, settings });
+    this.tasks.set(spec.id, task);
+    this.dropOldest();
+    return task;
+  }
+
+  /** A finished task is kept for its time; one that works again is kept until it ends. */
+  private keepOrExpire({ id }: TaskSnapshot): void {
+    const task = this.tasks.get(id);
+    if (!task) return;
+    if (!task.terminal) {
+      this.expiries.clear(id);
+      return;
+    }
+    this.limits.clear(id);
+    this.expiries.set(id, task.spec.keepAliveMs, () => this.remove(id));
+  }
+
+  private announceWriting(cwd: string): void {
+    if (!this.announced) this.options.onFirstWritableTask?.(cwd);
+    this.announced = true;
+  }
+
+  private async chooseModel(
+    request: { readonly model?: string | undefined; readonly reasoning?: string | undefined },
+    current: string | null,
+  ): Promise<Pick<TurnInput, 'model' | 'reasoning'>> {
+    if (request.model === undefined && request.reasoning === undefined) return { model: null, reasoning: null };
+    const models = await this.options.agent.models();
+    return chooseModel(request, models, this.options.settings.allowUnknownModels(), current);
+  }
+
+  /** Keeps memory bounded: beyond the limit the oldest of the finished tasks is forgotten. */
+  private dropOldest(): void {
+    const finished = [...this.tasks.values()].filter((task) => task.terminal);
+    for (const task of finished.slice(0, Math.max(0, finished.length - finishedLimit))) this.remove(task.id);
+  }
+
+  private assertAgentMay(answer: Answer, id: TaskId, request: PendingRequest): void {
+    if (answer.kind !== 'rule' && (!accepts(answer) || this.agentMayAccept(request))) return;
+    throw new CallError('approval_required', `Only the person may accept request ${request.id} of task ${id}.`, {
+      hint: 'It stays open for the person in the editor: call wait-task again. You may reject or cancel it.',
+    });
+  }
+
+  private find(id: TaskId): Task {
+    const task = this.tasks.get(id);
+    if (task) return task;
+    throw new CallError('not_found', `There is no task "${id}".`, {
+      hint: 'Read task:///all for the tasks there are, or call wait-task without a task_id.',
+    });
+  }
+
+  /** What may have changed since a task was made or a call came. */
+  private assertMayRun(sandbox: Sandbox, caller: CallerId): void {
+    if (this.closed) throw shuttingDown();
+    if (!this.options.settings.trusted()) throw notTrusted();
+    // The person confirms it in the editor, each time.
+    if (sandbox === 'danger-full-access' && caller !== person) assertFullAccess(this.options.settings);
+  }
+}
+
+type About = Pick<
+  TaskSnapshot,
+  'id' | 'title' | 'labels' | 'type' | 'cwd' | 'sandbox' | 'approvalPolicy' | 'dependsOn' | 'spawnedBy'
+>;
+
+function specOf(about: About, { prompt, model, reasoning, outputSchema, keepAliveMs }: StoredRequest): TaskSpec {
+  const { id, title, labels, type, cwd, sandbox, approvalPolicy, dependsOn, spawnedBy } = about;
+  const firstTurn = { text: prompt, model, reasoning, planMode: type === 'planner', outputSchema };
+  return { id, title, labels, type, cwd, sandbox, approvalPolicy, dependsOn, spawnedBy, keepAliveMs, firstTurn };
+}
+
+function threadSpecOf({ id, type, cwd, sandbox, approvalPolicy }: TaskSpec, request: StoredRequest): ThreadSpec {
+  const developerInstructions = instructionsFor(type, request.developerInstructions);
+  return { taskId: id, cwd, sandbox, approvalPolicy, developerInstructions, model: request.model };
+}
+
+function accepts(answer: Answer): boolean {
+  switch (answer.kind) {
+    case 'decision':
+      return answer.decision === 'accept' || answer.decision === 'accept_for_session';
+    case 'form':
+      return answer.action === 'accept';
+    case 'rule':
+    case 'input':
+    case 'tool':
+      return true;
+  }
+}
+
+function assertFits(text: string): void {
+  if (text.length <= turnInputLimit) return;
+  throw invalidArgument(
+    `prompt: with its context files it has ${text.length} characters; Codex takes ${turnInputLimit}.`,
+    'Put the text into a file in the workspace and name the file.',
+  );
+}
+
+function notTrusted(): CallError {
+  return new CallError('workspace_not_trusted', 'This workspace is not trusted, so no task may run in it.', {
+    hint: 'Ask the person to trust the workspace in the editor.',
+  });
+}
+
+function timedOut(timeoutMs: number): TaskError {
+  return {
+    code: 'timeout',
+    message: `The task did not end within its timeout_ms of ${timeoutMs}.`,
+    retryable: true,
+    hint: 'Look at its partial work, then send a message to go on or spawn it with a larger timeout_ms.',
+  };
+}

@@ -1,0 +1,73 @@
+import type { Disposable } from './disposable';
+import type { TaskError } from './errors';
+import type { AgentRequest, WorkerSettings } from './ports';
+import { recoveryRequest, silenceError, silenceQuestion } from './recovery';
+import { SilenceWatch } from './silenceWatch';
+
+/** The task that is recovered. */
+export interface RecoveryHost {
+  readonly settings: Pick<WorkerSettings, 'requestTimeoutMs' | 'idleTimeoutMs' | 'recovery'>;
+  readonly now: () => number;
+  isWorking(): boolean;
+  put(request: AgentRequest, timeoutMs: number | null): string;
+  withdraw(requestId: string): void;
+  resolved(key: string): void;
+  /** Ends what the interrupted turn left running. */
+  clearAway(): Promise<void>;
+  /** Starts the turn that continues the interrupted one; `error` is why the task fails if that cannot be. */
+  goOn(error: TaskError): Promise<void>;
+  fail(error: TaskError): Promise<void>;
+  cancel(): Promise<void>;
+}
+
+/** Asks whether a task goes on whose agent stopped or keeps silent. */
+export class TaskRecovery implements Disposable {
+  private readonly silence: SilenceWatch;
+  private silenceRequest: string | null = null;
+  private asked = 0;
+  private readonly host: RecoveryHost;
+
+  constructor(host: RecoveryHost) {
+    this.host = host;
+    const limitMs = (): number | null => host.settings.idleTimeoutMs();
+    this.silence = new SilenceWatch(limitMs, host.now, (ms) => this.onSilent(ms));
+  }
+
+  /** The agent stopped in the middle of a turn. Nothing is sent again by itself unless the person chose that. */
+  async recover(error: TaskError, question: string): Promise<void> {
+    const { settings } = this.host;
+    if (settings.recovery() === 'fail' || !this.host.isWorking()) return this.host.fail(error);
+    await this.host.clearAway();
+    if (!this.host.isWorking()) return;
+    if (settings.recovery() === 'continue') await this.host.goOn(error);
+    else this.ask(question, settings.requestTimeoutMs(), error, () => void this.host.goOn(error));
+  }
+
+  /** The agent did something, which answers the question whether it is alive. */
+  signOfLife(): void {
+    this.silence.sign();
+    if (this.silenceRequest !== null) this.host.withdraw(this.silenceRequest);
+    this.silenceRequest = null;
+  }
+
+  dispose(): void {
+    this.silence.dispose();
+  }
+
+  private onSilent(limitMs: number): void {
+    if (!this.host.isWorking()) return;
+    const timeoutMs = Math.min(limitMs, this.host.settings.requestTimeoutMs() ?? limitMs);
+    const onAccept = (): void => this.signOfLife();
+    this.silenceRequest = this.ask(silenceQuestion(limitMs), timeoutMs, silenceError(limitMs), onAccept);
+  }
+
+  /** A question of the worker's own: accepting goes on, rejecting fails the task, cancelling ends it. */
+  private ask(message: string, timeoutMs: number | null, error: TaskError, onAccept: () => void): string {
+    const resolved = (key: string): void => this.host.resolved(key);
+    const request = recoveryRequest(`own ${++this.asked}`, message, resolved, (decision) => {
+      if (decision === 'accept') onAccept();
+      else void (decision === 'cancel' ? this.host.cancel() : this.host.fail(error));
+    });
+    return this.host.put(request, timeoutMs);
+  }
+}

@@ -1,0 +1,138 @@
+import { Deadlines } from './deadlines';
+import { describeAnswer, describeAnswerer, describeQuestion } from './describeRequest';
+import type { Disposable } from './disposable';
+import { type Answer, type AnsweredRequest, type Answerer, declined, type PendingRequest } from './pendingRequest';
+import type { AgentRequest } from './ports';
+
+const answersKept = 50;
+/** How long somebody who answers waits to hear that the agent got the answer, in ms. Codex takes 1 ms (measured). */
+const confirmLimitMs = 2_000;
+const withdrawn = 'withdrawn';
+
+/** The task that the requests are of. */
+export interface RequestsHost {
+  readonly cwd: string;
+  readonly now: () => number;
+  note(tag: string, text: string): void;
+  /** Whether the task waits for the answer: it does in a turn, and not when it is being stopped. */
+  onOpened(id: string, turnId: string): boolean;
+  onClosed(id: string): void;
+}
+
+/** An answer on its way to the agent. */
+interface SentAnswer {
+  readonly id: string;
+  readonly settle: (inTime: boolean) => void;
+}
+
+/** The pending requests of one task, each with its time limit, and the last answers to earlier ones. */
+export class TaskRequests implements Disposable {
+  private readonly open = new Map<string, { readonly pending: PendingRequest; readonly source: AgentRequest }>();
+  /** By the agent's key. */
+  private readonly sent = new Map<string, SentAnswer>();
+  private readonly limits = new Deadlines();
+  private kept: readonly AnsweredRequest[] = [];
+  private count = 0;
+  private readonly host: RequestsHost;
+
+  constructor(host: RequestsHost) {
+    this.host = host;
+  }
+
+  get pending(): readonly PendingRequest[] {
+    return [...this.open.values()].map(({ pending }) => pending);
+  }
+
+  /** Oldest first. */
+  get answers(): readonly AnsweredRequest[] {
+    return this.kept;
+  }
+
+  /** Takes over what is known from an earlier run. What was pending then waits for no answer any more. */
+  restore(answers: readonly AnsweredRequest[], pending: readonly PendingRequest[]): void {
+    const answeredAt = this.host.now();
+    const ended = pending.map(({ id, question }): AnsweredRequest => ({
+      id,
+      type: question.type,
+      by: 'stop',
+      outcome: withdrawn,
+      answeredAt,
+    }));
+    this.kept = [...answers, ...ended].slice(-answersKept);
+    this.count = Math.max(0, ...this.kept.map(({ id }) => Number(id.slice(1)) || 0));
+  }
+
+  /** Puts a question to whoever answers first; it is declined when nobody does in time. Returns its id. */
+  put(source: AgentRequest, timeoutMs: number | null): string {
+    const id = `r${++this.count}`;
+    const askedAt = this.host.now();
+    const expiresAt = timeoutMs === null ? null : askedAt + timeoutMs;
+    this.open.set(id, { pending: { id, question: source.question, askedAt, expiresAt }, source });
+    this.host.note('asks', `${id} ${describeQuestion(source.question, this.host.cwd)}`);
+    const waits = this.host.onOpened(id, source.turnId);
+    // An unanswered request would hang the agent.
+    if (!waits) void this.answer(id, declined, 'stop');
+    else if (timeoutMs !== null) this.limits.set(id, timeoutMs, () => void this.answer(id, declined, 'timeout'));
+    return id;
+  }
+
+  /** Answers a pending request; resolves to whether the agent still waited for it. */
+  async answer(id: string, answer: Answer, by: Answerer): Promise<boolean> {
+    const request = this.open.get(id);
+    if (!request) return false;
+    this.close(id, by, describeAnswer(request.pending.question, answer));
+    return this.send(id, request.source, answer);
+  }
+
+  /** The agent is done with the request that it knows by this key: it has the answer, or waits for none any more. */
+  resolved(key: string): void {
+    this.sent.get(key)?.settle(true);
+    for (const [id, { source }] of this.open) if (source.key === key) this.withdraw(id, 'codex');
+  }
+
+  /** Ends a pending request without an answer. */
+  withdraw(id: string, by: Answerer): void {
+    this.close(id, by, withdrawn);
+  }
+
+  withdrawAll(by: Answerer): void {
+    for (const id of [...this.open.keys()]) this.withdraw(id, by);
+  }
+
+  /** The agent waits for no answer any more, so what is on its way comes too late. */
+  abandonAnswers(): void {
+    for (const { id, settle } of [...this.sent.values()]) {
+      settle(false);
+      this.host.note('warning', `the answer to ${id} reached Codex too late`);
+    }
+  }
+
+  dispose(): void {
+    this.limits.dispose();
+  }
+
+  private close(id: string, by: Answerer, outcome: string): void {
+    const request = this.open.get(id);
+    if (!request) return;
+    this.open.delete(id);
+    this.limits.clear(id);
+    const answer = { id, type: request.pending.question.type, by, outcome, answeredAt: this.host.now() };
+    this.kept = [...this.kept, answer].slice(-answersKept);
+    this.host.note('answer', `${id} ${describeAnswerer(by)}: ${outcome}`);
+    this.host.onClosed(id);
+  }
+
+  private send(id: string, source: AgentRequest, answer: Answer): Promise<boolean> {
+    return new Promise((resolve) => {
+      const settle = (inTime: boolean): void => {
+        clearTimeout(timer);
+        this.sent.delete(source.key);
+        resolve(inTime);
+      };
+      // An answer that is not confirmed stays known, so that the end of the turn still finds it.
+      const timer = setTimeout(() => resolve(true), confirmLimitMs).unref();
+      this.sent.set(source.key, { id, settle });
+      source.answer(answer);
+    });
+  }
+}

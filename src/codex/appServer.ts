@@ -1,0 +1,190 @@
+import { stripVTControlCharacters } from 'node:util';
+import type { Disposable } from '../core/disposable';
+import { Emitter } from '../core/emitter';
+import { CallError, messageOf } from '../core/errors';
+import type { Log } from '../core/ports';
+import { type ChildProcess, startChild } from '../process/childProcess';
+import { claimLineage } from '../process/lineage';
+import type { CodexBinary } from './findCodex';
+import { initializeResult } from './protocol';
+import { type RpcHandlers, RpcPeer } from './rpc';
+
+export interface AppServerOptions {
+  readonly locate: () => Promise<CodexBinary>;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly handlers: Omit<RpcHandlers, 'onTrouble'>;
+  readonly log: Log;
+  readonly version: string;
+}
+
+/** A running `codex app-server` that has answered `initialize`. */
+export interface Connection {
+  readonly rpc: RpcPeer;
+  readonly binary: CodexBinary;
+  readonly pid: number;
+  /** The mark of everything that the server starts; see lineage.ts. */
+  readonly lineage: number | null;
+}
+
+interface Running extends Connection {
+  readonly child: ChildProcess;
+}
+
+/** An idle thread that nobody listens to is unloaded after this time, and its MCP servers end. Codex's unit is seconds. */
+const settings = ['-c', 'thread_unload_delay_secs=1'];
+/** Start to the answer of `initialize` took 121 to 136 ms (measured); a loaded machine needs longer. */
+const startTimeoutMs = 15_000;
+
+/** So many unwanted ends in so short a time stop the restarts: the norm of language clients. */
+const crashLimit = 5;
+const crashWindowMs = 3 * 60_000;
+
+/** Owns the one `codex app-server` of all tasks: starts it with the first use, and again with the next use after it died. */
+export class AppServer implements Disposable {
+  private running: Running | null = null;
+  private starting: Promise<Running> | null = null;
+  private disposed = false;
+  /** When the server ended without being asked to, in ms since the epoch; only those of the last minutes. */
+  private crashes: number[] = [];
+  private stopping: ChildProcess | null = null;
+  private readonly exitEmitter = new Emitter<undefined>();
+  private readonly options: AppServerOptions;
+  /** The server is gone; everything that it ran is lost. */
+  readonly onDidExit = this.exitEmitter.event;
+
+  constructor(options: AppServerOptions) {
+    this.options = options;
+  }
+
+  get pid(): number | undefined {
+    return this.running?.pid;
+  }
+
+  /** The connection if there is one now. */
+  get current(): Connection | null {
+    return this.running;
+  }
+
+  /** Starts the server if it does not run. Throws a `CallError` that says what to do. */
+  async connect(): Promise<Connection> {
+    if (this.running) return this.running;
+    if (this.disposed) throw unavailable('The worker is stopping.', undefined);
+    this.assertSteady();
+    this.starting ??= this.start().finally(() => {
+      this.starting = null;
+    });
+    return this.starting;
+  }
+
+  /** Throws when the server has ended too often to be started again by itself. */
+  private assertSteady(): void {
+    const since = Date.now() - crashWindowMs;
+    this.crashes = this.crashes.filter((at) => at > since);
+    if (this.crashes.length < crashLimit) return;
+    throw new CallError(
+      'codex_unavailable',
+      `Codex ended ${crashLimit} times within 3 minutes, so it is not started again.`,
+      {
+        hint: 'Read the log of the worker. Codex Worker: Restart Codex starts it again at once; else it is tried again in 3 minutes.',
+        retryable: true,
+        retryAfterMs: crashWindowMs,
+      },
+    );
+  }
+
+  /** Kills the server and everything below it at once: for one that does not answer. */
+  async kill(reason: string): Promise<void> {
+    const { running } = this;
+    if (!running) return;
+    this.options.log('warn', `Killing codex app-server ${running.pid}: ${reason}`);
+    await running.child.kill();
+  }
+
+  /** Ends the server in order: end of input, SIGTERM, SIGKILL. The next use starts it again. */
+  async stop(): Promise<void> {
+    await this.starting?.catch(() => undefined);
+    const { running } = this;
+    // Its end is wanted, so that it is no crash, and the crashes before it are forgiven.
+    this.stopping = running?.child ?? null;
+    await running?.child.stop();
+    this.crashes = [];
+  }
+
+  dispose(): void {
+    this.disposed = true;
+    void this.stop().finally(() => this.exitEmitter.dispose());
+  }
+
+  private async start(): Promise<Running> {
+    const { log, env } = this.options;
+    const binary = await this.options.locate();
+    log('info', `Starting codex ${binary.version} from ${binary.path} (${binary.source})`);
+    const child = startChild({ file: binary.path, args: ['app-server', ...settings], env });
+    const stderr = drain(child, log);
+    const rpc = new RpcPeer(child.stdout, child.stdin, {
+      ...this.options.handlers,
+      onTrouble: (message) => log('warn', `codex: ${message}`),
+    });
+    void child.exited.then((exit) => {
+      const how = exit.startError ?? exit.signal ?? `exit code ${exit.exitCode ?? 'unknown'}`;
+      rpc.close(`Codex stopped (${how}).`);
+      this.onExit(child, how);
+    });
+    try {
+      const [result, lineage] = await Promise.all([
+        rpc.request('initialize', this.identity(), startTimeoutMs),
+        claimLineage(child.pid ?? 0),
+      ]);
+      initializeResult.parse(result);
+      rpc.notify('initialized');
+      if (rpc.closed) throw new Error('It ended right after its start.');
+      this.running = { rpc, binary, child, pid: child.pid ?? 0, lineage };
+      log('info', `codex app-server ${this.running.pid} is ready`);
+      if (lineage === null && process.platform === 'linux') log('warn', noLineage);
+      return this.running;
+    } catch (cause) {
+      await child.kill();
+      throw unavailable(`Codex did not start: ${stderr() || messageOf(cause)}`, cause);
+    }
+  }
+
+  private identity(): unknown {
+    return {
+      clientInfo: { name: 'codex_worker', title: 'Codex Worker', version: this.options.version },
+      // backgroundTerminals and collaborationMode are experimental in 0.169.
+      capabilities: { experimentalApi: true, requestAttestation: false },
+    };
+  }
+
+  private onExit(child: ChildProcess, how: string): void {
+    if (this.running?.child !== child) return;
+    this.options.log('warn', `codex app-server ${this.running.pid} ended: ${how}`);
+    if (this.stopping !== child) this.crashes.push(Date.now());
+    this.running = null;
+    this.exitEmitter.fire(undefined);
+  }
+}
+
+const noLineage =
+  'Many Codex servers run on this machine, so this one got no mark of its own: a process that a task detaches from itself may go unseen.';
+
+/** Reads stderr for as long as the process lives, because a full pipe stalls it; gives its last line. */
+function drain(child: ChildProcess, log: Log): () => string {
+  let last = '';
+  child.stderr.setEncoding('utf8');
+  child.stderr.on('data', (text: string) => {
+    for (const line of text.split('\n').filter((part) => part.trim() !== '')) {
+      last = stripVTControlCharacters(line).slice(0, 500);
+      log('debug', `codex: ${last}`);
+    }
+  });
+  return () => last;
+}
+
+export function unavailable(message: string, cause: unknown): CallError {
+  return new CallError('codex_unavailable', message, {
+    hint: 'Read the output channel "Codex Worker" (standard error of the program), then try again.',
+    retryable: true,
+    cause,
+  });
+}

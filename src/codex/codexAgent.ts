@@ -1,0 +1,268 @@
+import { DisposableStore } from '../core/disposable';
+import { CallError, messageOf } from '../core/errors';
+import { declined } from '../core/pendingRequest';
+import type { Agent, AgentThread, Log, ModelInfo, Sandbox, ThreadSink, ThreadSpec } from '../core/ports';
+import { signalProcess } from '../process/killTree';
+import { processTable } from '../process/processTable';
+import { TaskProcesses } from '../process/taskProcesses';
+import { AppServer, unavailable } from './appServer';
+import { CodexThread } from './codexThread';
+import { mapNotification } from './eventMapper';
+import type { CodexBinary } from './findCodex';
+import { accountResult, modelListResult, requestResolvedParams, statusParams, threadIdSchema } from './protocol';
+import { type CodexQuestion, questionOf } from './codexRequests';
+import { methodNotFound, type ServerRequest } from './rpc';
+import { probeSandbox } from './sandboxProbe';
+
+export interface CodexAgentOptions {
+  readonly locate: () => Promise<CodexBinary>;
+  readonly log: Log;
+  /** Version of this worker, told to Codex. */
+  readonly version: string;
+  /** Added to the environment of the server. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** More configuration for each thread, by dotted key. */
+  readonly threadConfig?: Readonly<Record<string, unknown>>;
+  /** Tools of this client that the model may call. */
+  readonly dynamicTools?: readonly unknown[];
+  /** How long a thread stays loaded after its turn, in ms. */
+  readonly lingerMs?: number;
+}
+
+const invalidParams = -32602;
+const modelPages = 10;
+const defaultLingerMs = 250;
+
+/** Runs tasks as threads of one shared `codex app-server`. */
+export class CodexAgent implements Agent {
+  private readonly owned = new DisposableStore();
+  private readonly threads = new Map<string, CodexThread>();
+  private readonly server: AppServer;
+  private readonly processes: TaskProcesses;
+  private readonly probed = new Set<Sandbox>();
+  private readonly unknownMethods = new Set<string>();
+  private loggedIn = false;
+  private modelList: Promise<readonly ModelInfo[] | undefined> | null = null;
+  private readonly options: CodexAgentOptions;
+
+  constructor(options: CodexAgentOptions) {
+    this.options = options;
+    this.server = this.owned.add(
+      new AppServer({
+        ...options,
+        env: options.env ?? {},
+        handlers: {
+          onNotification: (method, params, json) => this.onNotification(method, params, json),
+          onRequest: (request) => this.onRequest(request),
+        },
+      }),
+    );
+    this.owned.add(this.server.onDidExit(() => this.onExit()));
+    this.processes = new TaskProcesses({
+      table: processTable(),
+      server: () => this.server.current ?? undefined,
+      kill: signalProcess,
+    });
+  }
+
+  async ready(sandbox: Sandbox): Promise<void> {
+    const [{ rpc }] = await Promise.all([this.server.connect(), this.probe(sandbox)]);
+    if (this.loggedIn) return;
+    // Without a login a turn is accepted and then retries for 12 s to for ever (seen).
+    const answer = await rpc.request('account/read', {}).catch((cause: unknown) => {
+      throw unavailable(`Codex did not say whether it is logged in: ${messageOf(cause)}`, cause);
+    });
+    const { account, requiresOpenaiAuth } = accountResult.parse(answer);
+    if (requiresOpenaiAuth && (account ?? null) === null) {
+      throw new CallError('codex_not_logged_in', 'Codex is not logged in.', {
+        hint: 'Ask the person to run "codex login" in a terminal, then try again.',
+        retryable: true,
+      });
+    }
+    this.loggedIn = true;
+  }
+
+  models(): Promise<readonly ModelInfo[] | undefined> {
+    this.modelList ??= this.listModels().catch((error: unknown) => {
+      this.options.log('warn', `Could not list the models: ${messageOf(error)}`);
+      this.modelList = null;
+      return undefined;
+    });
+    return this.modelList;
+  }
+
+  async open(spec: ThreadSpec, sink: ThreadSink): Promise<AgentThread> {
+    const thread = this.thread(spec, sink);
+    await thread.open();
+    this.threads.set(thread.id, thread);
+    return thread;
+  }
+
+  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink): AgentThread {
+    const thread = this.thread(spec, sink);
+    thread.id = threadId;
+    thread.model = spec.model;
+    this.threads.set(threadId, thread);
+    return thread;
+  }
+
+  private thread(spec: ThreadSpec, sink: ThreadSink): CodexThread {
+    const { threadConfig: config = {}, dynamicTools = [], lingerMs = defaultLingerMs } = this.options;
+    const onDispose = ({ id }: CodexThread): boolean => this.threads.delete(id);
+    const parts = { server: this.server, processes: this.processes, config, dynamicTools, lingerMs, onDispose };
+    return new CodexThread(spec, sink, parts);
+  }
+
+  /** Ends the server in order and its whole tree; the next task starts it again. */
+  stop(): Promise<void> {
+    return this.processes.endWith(() => this.server.stop());
+  }
+
+  /** The process id of the server while it runs. */
+  get serverPid(): number | undefined {
+    return this.server.pid;
+  }
+
+  dispose(): void {
+    this.owned.dispose();
+  }
+
+  private async probe(sandbox: Sandbox): Promise<void> {
+    if (this.probed.has(sandbox)) return;
+    const { path } = await this.options.locate();
+    await probeSandbox(path, sandbox, this.options.env ?? {});
+    this.probed.add(sandbox);
+  }
+
+  private async listModels(): Promise<readonly ModelInfo[]> {
+    const { rpc } = await this.server.connect();
+    const models: ModelInfo[] = [];
+    let cursor: string | null = null;
+    for (let page = 0; page < modelPages; page++) {
+      const result = modelListResult.parse(await rpc.request('model/list', { cursor, includeHidden: true }));
+      for (const { model, supportedReasoningEfforts, isDefault } of result.data) {
+        models.push({
+          id: model,
+          isDefault,
+          reasoningEfforts: supportedReasoningEfforts.map((one) => one.reasoningEffort),
+        });
+      }
+      cursor = result.nextCursor ?? null;
+      if (cursor === null) break;
+    }
+    return models;
+  }
+
+  private onNotification(method: string, params: unknown, json: string): void {
+    const thread = this.threadOf(params);
+    if (thread) this.tell(thread, method, params, json);
+    else if (method === 'account/updated') this.loggedIn = false;
+  }
+
+  private threadOf(params: unknown): CodexThread | undefined {
+    const parsed = threadIdSchema.safeParse(params);
+    return parsed.success ? this.threads.get(parsed.data.threadId) : undefined;
+  }
+
+  private tell(thread: CodexThread, method: string, params: unknown, json: string): void {
+    thread.sink.onRaw(json);
+    if (method === 'thread/status/changed') {
+      const status = statusParams.safeParse(params).data?.status.type;
+      if (status !== undefined) thread.onStatus(status);
+    }
+    if (method === 'serverRequest/resolved') {
+      const requestId = requestResolvedParams.safeParse(params).data?.requestId;
+      if (requestId !== undefined) thread.sink.onRequestResolved(String(requestId));
+      return;
+    }
+    for (const event of this.eventsOf(method, params)) {
+      thread.observe(event);
+      thread.sink.onEvent(event);
+    }
+  }
+
+  /** Another version of Codex may say more, or say it in another shape: that is logged, never thrown. */
+  private eventsOf(method: string, params: unknown): ReturnType<typeof mapNotification> & {} {
+    try {
+      const events = mapNotification(method, params);
+      if (!events) this.logOnce(method, `Codex sent "${method}", which this version does not know.`);
+      return events ?? [];
+    } catch (error) {
+      this.logOnce(method, `Codex sent "${method}" in a shape that this version does not know: ${messageOf(error)}`);
+      return [];
+    }
+  }
+
+  private logOnce(method: string, message: string): void {
+    if (this.unknownMethods.has(method) || this.unknownMethods.size > 500) return;
+    this.unknownMethods.add(method);
+    this.options.log('warn', message);
+  }
+
+  private onRequest(request: ServerRequest): void {
+    const thread = this.threadOf(request.params);
+    thread?.sink.onRaw(request.json);
+    try {
+      const asked = questionOf(request, thread?.openChanges ?? new Map());
+      if (!asked) this.answerAlone(request, thread);
+      else if (thread) ask(request, asked, thread);
+      else this.declineForNobody(request, asked);
+    } catch (error) {
+      this.warn(`Codex asked "${request.method}" in an unknown shape, which was refused: ${messageOf(error)}`, thread);
+      request.respond({ error: { code: invalidParams, message: 'The parameters have an unknown shape.' } });
+    }
+  }
+
+  private declineForNobody(request: ServerRequest, { wire }: CodexQuestion): void {
+    request.respond({ result: wire(declined) });
+    this.warn(`Codex asked "${request.method}" for a thread that no task owns; it was declined.`, undefined);
+  }
+
+  /** Answers what is not for people: an unanswered request would hang the turn. */
+  private answerAlone(request: ServerRequest, thread: CodexThread | undefined): void {
+    const answer = ownAnswers[request.method]?.();
+    request.respond(answer ?? { error: { code: methodNotFound, message: `Method not found: ${request.method}` } });
+    if (answer && 'result' in answer && request.method === 'currentTime/read') return;
+    this.warn(`Codex asked "${request.method}", which this client does not do; it was refused.`, thread);
+  }
+
+  private warn(text: string, thread: CodexThread | undefined): void {
+    this.options.log('warn', text);
+    thread?.sink.onEvent({ type: 'note', level: 'warning', text });
+  }
+
+  private onExit(): void {
+    this.loggedIn = false;
+    this.modelList = null;
+    for (const thread of this.threads.values()) thread.lost();
+  }
+}
+
+/** Puts a question to the thread's task. */
+function ask(request: ServerRequest, { turnId, question, wire, cancels }: CodexQuestion, thread: CodexThread): void {
+  const key = String(request.id);
+  thread.sink.onRequest({
+    key,
+    turnId: turnId ?? '',
+    question,
+    answer: (answer) => {
+      request.respond({ result: wire(answer) });
+      // Codex tells that it has an answer, but not for these (seen with 0.169.0).
+      if (question.type === 'dynamic_tool') thread.sink.onRequestResolved(key);
+      if (!cancels && answer.kind === 'decision' && answer.decision === 'cancel') thread.cancelTurn();
+    },
+  });
+}
+
+type RpcAnswer = Parameters<ServerRequest['respond']>[0];
+
+const notOurs = (message: string) => (): RpcAnswer => ({ error: { code: -32000, message } });
+
+const ownAnswers: Readonly<Record<string, () => RpcAnswer>> = {
+  'currentTime/read': () => ({ result: { currentTimeAt: Math.floor(Date.now() / 1000) } }),
+  // Only for clients that gave Codex tokens of their own, which this one never does.
+  'account/chatgptAuthTokens/refresh': notOurs('This client holds no tokens; run "codex login".'),
+  // Only for clients that offered it when they connected.
+  'attestation/generate': notOurs('This client has no attestation.'),
+  'mcpServer/elicitation/request': () => ({ result: { action: 'decline', content: null, _meta: null } }),
+};

@@ -1,0 +1,344 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { FileChange, TaskEvent } from '../core/taskEvent';
+import { messageOf, TaskFailedError } from '../core/errors';
+import type { AgentThread, ProcessSummary, StopReport, ThreadSink, ThreadSpec, TurnInput } from '../core/ports';
+import { taskMarker, type TaskProcesses } from '../process/taskProcesses';
+import type { AppServer, Connection } from './appServer';
+import { crashed } from './codexErrors';
+import { threadResult, turnResult } from './protocol';
+import { invalidRequest, RpcError, RpcLostError } from './rpc';
+import { Signal } from './signal';
+
+/** Limits of the steps of a stop, in ms; with the 1.5 s of `TaskProcesses.end` they stay below 5 s together. */
+const loadLimitMs = 500;
+const interruptLimitMs = 2_000;
+const interruptEveryMs = 100;
+const cleanLimitMs = 800;
+const unsubscribeLimitMs = 2_000;
+const resumeLimitMs = 10_000;
+const resumeTries = 20;
+const resumeEveryMs = 100;
+
+export interface ThreadParts {
+  readonly server: AppServer;
+  readonly processes: TaskProcesses;
+  /** More configuration for each thread, by dotted key. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** Tools of this client that the model may call; a resumed thread keeps them. */
+  readonly dynamicTools: readonly unknown[];
+  /** How long a thread stays loaded after its turn, in ms. Codex starts turns of its own 8 ms after one (seen). */
+  readonly lingerMs: number;
+  /** Nobody will use the thread any more. */
+  readonly onDispose: (thread: CodexThread) => void;
+}
+
+/** One thread of the shared server, as the agent of one task. */
+export class CodexThread implements AgentThread {
+  id = '';
+  model: string | null = null;
+  reasoning: string | null = null;
+  /** The patches of open file changes, because a request for their approval does not carry them. */
+  readonly openChanges = new Map<string, readonly FileChange[]>();
+  private readonly openCommands = new Set<string>();
+  /** A command ran since the last time that no process was left. */
+  private dirty = false;
+  private turnId: string | null = null;
+  private turnRequested = false;
+  /** The turn that was requested is one of Codex's own, whose start was not seen. */
+  private adopted = false;
+  private readonly turnChanged = new Signal();
+  /** The server that has the thread loaded and tells us of it. */
+  private connection: Connection | null = null;
+  private unloading: Promise<unknown> = Promise.resolve();
+  private loading: Promise<Connection> | null = null;
+  private lingering: NodeJS.Timeout | undefined;
+  private readonly spec: ThreadSpec;
+  readonly sink: ThreadSink;
+  private readonly parts: ThreadParts;
+
+  constructor(spec: ThreadSpec, sink: ThreadSink, parts: ThreadParts) {
+    this.spec = spec;
+    this.sink = sink;
+    this.parts = parts;
+  }
+
+  /** Makes the thread. */
+  async open(): Promise<void> {
+    const connection = await this.parts.server.connect();
+    const { cwd, sandbox, approvalPolicy, developerInstructions, model } = this.spec;
+    const { dynamicTools } = this.parts;
+    const own = { ...(dynamicTools.length > 0 ? { dynamicTools } : {}), config: this.config() };
+    const params = { cwd, sandbox, approvalPolicy, developerInstructions, model, ...own };
+    const answer = connection.rpc.request('thread/start', params).catch((error: unknown) => {
+      throw this.explained(error);
+    });
+    const result = threadResult.parse(await answer);
+    this.id = result.thread.id;
+    this.model = result.model ?? null;
+    this.reasoning = result.reasoningEffort ?? null;
+    this.connection = connection;
+  }
+
+  async startTurn(input: TurnInput): Promise<void> {
+    this.turnRequested = true;
+    try {
+      const { rpc } = await this.load();
+      const result = await rpc.request('turn/start', this.turnParams(input));
+      turnResult.parse(result);
+    } catch (error) {
+      this.turnRequested = false;
+      throw this.explained(error);
+    }
+  }
+
+  async steer(text: string): Promise<boolean> {
+    if (this.turnId === null || !this.connection) return false;
+    const params = { threadId: this.id, expectedTurnId: this.turnId, input: textInput(text) };
+    try {
+      await this.connection.rpc.request('turn/steer', params);
+      return true;
+    } catch (error) {
+      // The turn ended in between.
+      if (error instanceof RpcError && error.code === invalidRequest) return false;
+      throw this.explained(error);
+    }
+  }
+
+  async stop(): Promise<StopReport> {
+    // A command's process can be there before we are told of it, and its children are told apart best while it lives.
+    this.dirty = true;
+    const looked = this.parts.processes.expectCommand(this.spec.taskId).catch(() => undefined);
+    // A thread that works by itself may still be loading.
+    if (this.loading) await this.turnChanged.until(() => this.connection !== null, loadLimitMs);
+    if (this.connection) await this.interrupt(this.connection);
+    // An interrupt leaves commands alive (measured), so the look above still sees them.
+    await looked;
+    return this.clearAway();
+  }
+
+  /** Asks for the end of the active turn, which comes as an event. Unlike a stop it insists on nothing. */
+  cancelTurn(): void {
+    const params = { threadId: this.id, turnId: this.turnId ?? '' };
+    this.connection?.rpc.request('turn/interrupt', params, interruptLimitMs).catch((error: unknown) => {
+      this.sink.onEvent({ type: 'note', level: 'warning', text: `The turn was not interrupted: ${messageOf(error)}` });
+    });
+  }
+
+  async settle(): Promise<StopReport> {
+    return this.clearAway();
+  }
+
+  dispose(): void {
+    clearTimeout(this.lingering);
+    this.unsubscribe();
+    this.parts.onDispose(this);
+  }
+
+  /** Called for each event of the thread, before its task hears of it. */
+  observe(event: TaskEvent): void {
+    switch (event.type) {
+      case 'turnStarted':
+        this.turnRequested = false;
+        this.adopted = false;
+        this.setTurn(event.turnId);
+        break;
+      case 'turnCompleted':
+        this.turnRequested = false;
+        this.adopted = false;
+        this.setTurn(null);
+        for (const itemId of [...this.openCommands]) this.commandEnded(itemId);
+        this.openChanges.clear();
+        break;
+      case 'commandStarted':
+        this.dirty = true;
+        if (!this.openCommands.has(event.itemId)) this.parts.processes.commandStarted(this.spec.taskId);
+        this.openCommands.add(event.itemId);
+        break;
+      case 'commandCompleted':
+        this.commandEnded(event.itemId);
+        break;
+      case 'filesChanging':
+        this.openChanges.set(event.itemId, event.changes);
+        break;
+      case 'filesChanged':
+        this.openChanges.delete(event.itemId);
+        break;
+      default:
+        break;
+    }
+  }
+
+  /** Called for each change of the thread's status, which the server tells also when the thread is unsubscribed. */
+  onStatus(status: string): void {
+    if (status === 'active' && !this.connection && !this.works) {
+      this.adopted = true;
+      this.turnRequested = true;
+      this.sink.onEvent({ type: 'workResumed' });
+      this.load().catch(() => this.lost());
+    } else if (status !== 'active' && this.adopted && this.turnId === null) {
+      // Its turn ended before we could listen to it.
+      const ended = { type: 'turnCompleted', turnId: '', outcome: 'completed', error: null, durationMs: null } as const;
+      this.observe(ended);
+      this.sink.onEvent(ended);
+    }
+  }
+
+  /** The server is gone; a later turn resumes the thread in the next one. */
+  lost(): void {
+    const wasActive = this.works;
+    clearTimeout(this.lingering);
+    this.connection = null;
+    this.turnRequested = false;
+    this.setTurn(null);
+    if (wasActive) this.sink.onLost(crashed);
+  }
+
+  private commandEnded(itemId: string): void {
+    if (this.openCommands.delete(itemId)) this.parts.processes.commandEnded(this.spec.taskId);
+  }
+
+  private get works(): boolean {
+    return this.turnId !== null || this.turnRequested;
+  }
+
+  private setTurn(turnId: string | null): void {
+    this.turnId = turnId;
+    this.turnChanged.fire();
+  }
+
+  /** A connection that has the thread loaded. */
+  private load(): Promise<Connection> {
+    clearTimeout(this.lingering);
+    if (this.connection) return Promise.resolve(this.connection);
+    this.loading ??= this.resume().finally(() => {
+      this.loading = null;
+    });
+    return this.loading;
+  }
+
+  private async resume(): Promise<Connection> {
+    await this.unloading;
+    const connection = await this.parts.server.connect();
+    const params = { threadId: this.id, excludeTurns: true, config: this.config() };
+    await this.requestResume(connection, params);
+    this.connection = connection;
+    this.turnChanged.fire();
+    return connection;
+  }
+
+  /** A thread that is just being unloaded is refused: "retry after the thread is closed", some ms later (seen with 0.169.0). */
+  private async requestResume({ rpc }: Connection, params: unknown): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await rpc.request('thread/resume', params, resumeLimitMs);
+        return;
+      } catch (error) {
+        const closing = error instanceof RpcError && error.code === invalidRequest && attempt < resumeTries;
+        if (!closing) throw error;
+        await delay(resumeEveryMs);
+      }
+    }
+  }
+
+  private config(): Record<string, unknown> {
+    return {
+      [`shell_environment_policy.set.${taskMarker}`]: this.spec.taskId,
+      // With goals the server starts turns by itself, 50 in 3 s (seen with 0.169.0).
+      'features.goals': false,
+      // Otherwise a task whose model cannot be reached never ends (seen with 0.169.0).
+      'features.unbounded_connection_retries': false,
+      // Lets the model ask in any turn, not only in plan mode; it is called unstable, which is no news to a person.
+      'features.default_mode_request_user_input': true,
+      suppress_unstable_features_warning: true,
+      // Otherwise the approval of an MCP tool looks like a question, which anybody may answer (seen with 0.169.0).
+      'features.tool_call_mcp_elicitation': true,
+      ...this.parts.config,
+    };
+  }
+
+  private turnParams(input: TurnInput): unknown {
+    const { model, reasoning: effort, outputSchema } = input;
+    const collaborationMode = {
+      mode: 'plan',
+      settings: {
+        model: model ?? this.model ?? '',
+        reasoning_effort: effort ?? this.reasoning,
+        developer_instructions: null,
+      },
+    };
+    return {
+      threadId: this.id,
+      input: textInput(input.text),
+      ...(model === null ? {} : { model }),
+      ...(effort === null ? {} : { effort }),
+      ...(outputSchema === null ? {} : { outputSchema }),
+      ...(input.planMode ? { collaborationMode } : {}),
+    };
+  }
+
+  /**
+   * Ends the active turn. A server that does not do it in time is killed: nothing it runs can be trusted any more. An
+   * interrupt before `turn/started` is refused and the turn goes on (seen), so it is sent until it is taken. A turn that
+   * starts only later is stopped then, by its task.
+   */
+  private async interrupt({ rpc }: Connection): Promise<void> {
+    const deadline = Date.now() + interruptLimitMs;
+    const left = (): number => deadline - Date.now();
+    while (this.works && left() > 0) {
+      const { turnId } = this;
+      const params = { threadId: this.id, turnId: turnId ?? '' };
+      try {
+        await rpc.request('turn/interrupt', params, left());
+      } catch (error) {
+        if (error instanceof RpcLostError) return this.parts.server.kill(error.message);
+        await this.turnChanged.until(() => this.turnId !== turnId, Math.min(interruptEveryMs, left()));
+        continue;
+      }
+      const ended = await this.turnChanged.until(() => !this.works, left());
+      if (!ended) return this.parts.server.kill('a turn did not end when it was interrupted.');
+    }
+  }
+
+  /** Ends what commands left running, makes sure of it, and lets the server unload the thread. */
+  private async clearAway(): Promise<StopReport> {
+    const report = this.dirty ? await this.endProcesses() : nothingLeft;
+    if (!this.works) this.unload();
+    return report;
+  }
+
+  private async endProcesses(): Promise<StopReport> {
+    const params = { threadId: this.id };
+    // It kills process groups; what it cannot reach is found below, so its failure is no failure of the stop.
+    await this.connection?.rpc.request('thread/backgroundTerminals/clean', params, cleanLimitMs).catch(() => undefined);
+    const report = await this.parts.processes.end(this.spec.taskId);
+    if (report.alive.length === 0 && this.turnId === null) {
+      this.dirty = false;
+      this.parts.processes.forget(this.spec.taskId);
+    }
+    return report;
+  }
+
+  private unload(): void {
+    clearTimeout(this.lingering);
+    this.lingering = setTimeout(() => this.unsubscribe(), this.parts.lingerMs).unref();
+  }
+
+  private unsubscribe(): void {
+    const { connection } = this;
+    if (!connection || this.works) return;
+    this.connection = null;
+    const params = { threadId: this.id };
+    this.unloading = connection.rpc.request('thread/unsubscribe', params, unsubscribeLimitMs).catch(() => undefined);
+  }
+
+  private explained(error: unknown): unknown {
+    return error instanceof RpcLostError && !this.parts.server.current ? new TaskFailedError(crashed, error) : error;
+  }
+}
+
+const none: readonly ProcessSummary[] = [];
+const nothingLeft: StopReport = { killed: none, alive: none, unattributed: none };
+
+function textInput(text: string): unknown {
+  return [{ type: 'text', text, text_elements: [] }];
+}

@@ -1,0 +1,248 @@
+import { appendFile, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { messageOf } from '../core/errors';
+import type { DiskPaths, Journal, JournalFile, JournalPart, Log, StoredRequest, StoredTask } from '../core/ports';
+import { isTaskId, type TaskId } from '../core/taskId';
+import type { TaskSnapshot } from '../core/taskSnapshot';
+import { metaOf } from './meta';
+import { parseStoredTask } from './storedTask';
+
+const flushEveryMs = 100;
+/** Characters of one task that wait for the disk; more is dropped, and said. */
+const waitingLimit = 16 * 1024 * 1024;
+/** Bytes of one file. */
+const fileLimit = 64 * 1024 * 1024;
+
+const requestFile = 'request.json';
+const loadTogether = 50;
+
+const names: Readonly<Record<JournalFile, string>> = {
+  events: 'events.jsonl',
+  timeline: 'timeline.log',
+  summary: 'summary.log',
+  verbose: 'verbose.log',
+};
+
+interface OpenTask {
+  readonly paths: DiskPaths;
+  readonly waiting: Map<JournalFile, string[]>;
+  readonly sizes: Map<JournalFile, number>;
+  meta: string | null;
+  request: string | null;
+  /** Characters that wait for the disk. */
+  unwritten: number;
+  /** The last write; writes of one task follow each other. */
+  last: Promise<void>;
+}
+
+/**
+ * A directory a task below `<stateDir>/tasks`, written in batches off the caller's path: appended journals, and
+ * `meta.json` replaced as a whole. Directories have mode 0700, files 0600.
+ */
+export class TaskFiles implements Journal {
+  private readonly tasks = new Map<TaskId, OpenTask>();
+  private readonly dirty = new Set<TaskId>();
+  private timer: NodeJS.Timeout | undefined;
+  private removing: Promise<unknown> = Promise.resolve();
+  private readonly troubled = new Set<string>();
+  private readonly root: string;
+  private readonly existing: Set<string>;
+  private readonly log: Log;
+
+  private constructor(root: string, existing: Set<string>, log: Log) {
+    this.root = root;
+    this.existing = existing;
+    this.log = log;
+  }
+
+  /** Makes the directory if it is missing. Rejects with the file system's error when that cannot be done. */
+  static async open(stateDir: string, log: Log): Promise<TaskFiles> {
+    const root = join(stateDir, 'tasks');
+    await mkdir(root, { recursive: true, mode: 0o700 });
+    return new TaskFiles(root, new Set(await readdir(root)), log);
+  }
+
+  paths(id: TaskId): DiskPaths {
+    if (!isTaskId(id)) throw new Error(`Not a task id: ${id}`);
+    const dir = join(this.root, id);
+    return {
+      dir,
+      events_log: join(dir, names.events),
+      timeline_log: join(dir, names.timeline),
+      summary_log: join(dir, names.summary),
+      verbose_log: join(dir, names.verbose),
+      meta: join(dir, 'meta.json'),
+    };
+  }
+
+  has(id: TaskId): boolean {
+    return this.existing.has(id);
+  }
+
+  append(id: TaskId, file: JournalFile, text: string): void {
+    const task = this.task(id);
+    if (task.unwritten + text.length > waitingLimit) {
+      this.trouble(id, `The disk is too slow for the log of ${id}; some of it is not kept.`);
+      return;
+    }
+    task.unwritten += text.length;
+    const size = (task.sizes.get(file) ?? 0) + text.length;
+    if (size > fileLimit) {
+      this.trouble(`${id}/${file}`, `${names[file]} of ${id} is full at ${fileLimit} bytes; the rest is not kept.`);
+      return;
+    }
+    task.sizes.set(file, size);
+    const waiting = task.waiting.get(file) ?? [];
+    waiting.push(text);
+    task.waiting.set(file, waiting);
+    this.schedule(id);
+  }
+
+  saveMeta(snapshot: TaskSnapshot): void {
+    this.task(snapshot.id).meta = `${JSON.stringify(metaOf(snapshot), null, 1)}\n`;
+    this.schedule(snapshot.id);
+  }
+
+  saveRequest(id: TaskId, request: StoredRequest): void {
+    this.task(id).request = JSON.stringify(request);
+    this.schedule(id);
+  }
+
+  remove(id: TaskId): void {
+    const { paths, last } = this.task(id);
+    this.tasks.delete(id);
+    this.dirty.delete(id);
+    this.existing.delete(id);
+    const removed = last.then(() => rm(paths.dir, { recursive: true, force: true }));
+    this.removing = Promise.all([this.removing, removed]).catch((error: unknown) => {
+      this.trouble(paths.dir, messageOf(error));
+    });
+  }
+
+  async load(): Promise<readonly StoredTask[]> {
+    const ids = [...this.existing].filter(isTaskId);
+    const tasks: StoredTask[] = [];
+    // In parts: each task is two open files.
+    for (let start = 0; start < ids.length; start += loadTogether) {
+      const part = await Promise.all(ids.slice(start, start + loadTogether).map((id) => this.loadOne(id)));
+      tasks.push(...part.filter((task) => task !== null));
+    }
+    return tasks.sort((a, b) => a.snapshot.createdAt - b.snapshot.createdAt);
+  }
+
+  private async loadOne(id: TaskId): Promise<StoredTask | null> {
+    const { dir, meta } = this.paths(id);
+    try {
+      const texts = await Promise.all([meta, join(dir, requestFile)].map((path) => readFile(path, 'utf8')));
+      const task = parseStoredTask(texts[0] ?? '', texts[1] ?? '');
+      if (task.snapshot.id !== id) throw new Error(`It is of task ${task.snapshot.id}.`);
+      return task;
+    } catch (error) {
+      this.log('warn', `The task in ${dir} could not be brought back: ${messageOf(error).slice(0, 300)}`);
+      return null;
+    }
+  }
+
+  async read(id: TaskId, file: JournalFile, offset: number, limit: number): Promise<JournalPart> {
+    await this.flush();
+    const path = join(this.paths(id).dir, names[file]);
+    const handle = await open(path, 'r').catch(() => null);
+    if (!handle) return { text: '', nextOffset: 0, size: 0 };
+    try {
+      const { size } = await handle.stat();
+      const buffer = Buffer.alloc(Math.max(0, Math.min(limit, size - offset)));
+      const { bytesRead } = await handle.read(buffer, 0, buffer.length, offset);
+      const whole = wholeCharacters(buffer.subarray(0, bytesRead));
+      return { text: whole.toString('utf8'), nextOffset: offset + whole.length, size };
+    } finally {
+      await handle.close();
+    }
+  }
+
+  async flush(): Promise<void> {
+    clearTimeout(this.timer);
+    this.timer = undefined;
+    const ids = [...this.dirty];
+    this.dirty.clear();
+    for (const id of ids) this.write(id);
+    await Promise.all([this.removing, ...[...this.tasks.values()].map((task) => task.last)]);
+  }
+
+  private task(id: TaskId): OpenTask {
+    const known = this.tasks.get(id);
+    if (known) return known;
+    const paths = this.paths(id);
+    this.existing.add(id);
+    const made = mkdir(paths.dir, { recursive: true, mode: 0o700 }).then(() => undefined);
+    const last = made.catch((error: unknown) => this.trouble(paths.dir, messageOf(error)));
+    const task: OpenTask = {
+      paths,
+      waiting: new Map(),
+      sizes: new Map(),
+      meta: null,
+      request: null,
+      unwritten: 0,
+      last,
+    };
+    this.tasks.set(id, task);
+    return task;
+  }
+
+  private schedule(id: TaskId): void {
+    this.dirty.add(id);
+    this.timer ??= setTimeout(() => void this.flush(), flushEveryMs);
+  }
+
+  private write(id: TaskId): void {
+    const task = this.task(id);
+    const parts = [...task.waiting];
+    const { meta, request } = task;
+    task.waiting.clear();
+    task.meta = null;
+    task.request = null;
+    task.last = task.last
+      .then(async () => {
+        for (const [file, texts] of parts) {
+          const text = texts.join('');
+          task.unwritten -= text.length;
+          await appendFile(join(task.paths.dir, names[file]), text, { mode: 0o600 });
+        }
+        if (request !== null) await replaceFile(join(task.paths.dir, requestFile), request);
+        if (meta !== null) await replaceFile(task.paths.meta, meta);
+      })
+      .catch((error: unknown) => this.trouble(task.paths.dir, messageOf(error)));
+  }
+
+  /** Says each kind of trouble once: what a file holds is lost, the task is not. */
+  private trouble(key: string, message: string): void {
+    if (this.troubled.has(key)) return;
+    this.troubled.add(key);
+    this.log('error', `Could not keep the files of a task: ${message}`);
+  }
+}
+
+async function replaceFile(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text, { mode: 0o600 });
+  await rename(`${path}.new`, path);
+}
+
+/** Cuts an incomplete UTF-8 character off both ends. */
+function wholeCharacters(bytes: Buffer): Buffer {
+  let start = 0;
+  while (start < Math.min(3, bytes.length) && isContinuation(bytes[start])) start++;
+  let last = bytes.length - 1;
+  while (last > bytes.length - 4 && isContinuation(bytes[last])) last--;
+  const needed = sequenceLength(bytes[last]);
+  const end = last >= 0 && last + needed > bytes.length ? last : bytes.length;
+  return bytes.subarray(start, Math.max(start, end));
+}
+
+function isContinuation(byte: number | undefined): boolean {
+  return byte !== undefined && (byte & 0xc0) === 0x80;
+}
+
+function sequenceLength(byte: number | undefined): number {
+  if (byte === undefined || byte < 0xc0) return 1;
+  if (byte < 0xe0) return 2;
+  return byte < 0xf0 ? 3 : 4;
+}

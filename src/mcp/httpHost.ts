@@ -1,0 +1,202 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { messageOf } from '../core/errors';
+import type { CallerId } from '../core/news';
+import type { Log } from '../core/ports';
+import type { TaskManager } from '../core/taskManager';
+import { bodyLimit, endpointPath, type Refusal, refusalOf, tooLarge } from './httpGuard';
+import { HttpSessions, SessionError } from './httpSessions';
+import { createTools } from './mcpServer';
+
+export const transports = ['socket', 'tcp'] as const;
+/** A Unix socket or a Windows named pipe, or a port on the loopback address. */
+export type McpTransport = (typeof transports)[number];
+
+export interface HttpHostOptions {
+  readonly tasks: TaskManager;
+  readonly version: string;
+  readonly log: Log;
+  readonly transport: McpTransport;
+  readonly token: string;
+  /** Whether waiting callers are asked what their tasks ask; see `McpParts`. */
+  readonly elicitation: () => boolean;
+  /** Who all sessions behind the socket are: the window. Over TCP each session is a caller of its own. */
+  readonly windowCaller: CallerId;
+  readonly idleLimitMs?: number;
+  readonly keepAliveMs?: number;
+}
+
+export interface HttpHost {
+  /** `unix:///….sock#/mcp`, `pipe:…#/mcp` or `http://127.0.0.1:PORT/mcp`: what VS Code's MCP client takes. */
+  readonly uri: string;
+  readonly sessions: number;
+  close(): Promise<void>;
+}
+
+const idleLimitMs = 30 * 60_000;
+const keepAliveMs = 15_000;
+/** A socket's address has 104 bytes on macOS and 108 on Linux, its end included. */
+const socketPathLimit = 100;
+
+/** A new bearer token: 256 bits. */
+export function newToken(): string {
+  return randomBytes(32).toString('base64url');
+}
+
+/** Serves MCP over streamable HTTP. Rejects when it cannot listen. */
+export async function startHttpHost(options: HttpHostOptions): Promise<HttpHost> {
+  const { tasks, version, log, token, transport } = options;
+  const sessions = new HttpSessions({
+    parts: { tasks, version, log, elicitation: options.elicitation, tools: createTools() },
+    caller: transport === 'socket' ? options.windowCaller : null,
+    idleLimitMs: options.idleLimitMs ?? idleLimitMs,
+    keepAliveMs: options.keepAliveMs ?? keepAliveMs,
+  });
+  let port: number | null = null;
+  const server = createServer((request, response) => {
+    serve(request, response, sessions, { token, port }).catch((error: unknown) => answerError(response, error, log));
+  });
+  const address = transport === 'tcp' ? await listenTcp(server) : await listenSocket(server);
+  port = address.port;
+  return {
+    uri: address.uri,
+    get sessions() {
+      return sessions.size;
+    },
+    async close() {
+      sessions.dispose();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+      await address.cleanUp();
+    },
+  };
+}
+
+interface Address {
+  readonly uri: string;
+  readonly port: number | null;
+  cleanUp(): Promise<void>;
+}
+
+async function listenTcp(server: Server): Promise<Address> {
+  await listen(server, { host: '127.0.0.1', port: 0 });
+  const { port } = server.address() as AddressInfo;
+  return { uri: `http://127.0.0.1:${port}${endpointPath}`, port, cleanUp: () => Promise.resolve() };
+}
+
+async function listenSocket(server: Server): Promise<Address> {
+  if (process.platform === 'win32') {
+    const path = pipePath();
+    await listen(server, { path });
+    return { uri: pipeUri(path), port: null, cleanUp: () => Promise.resolve() };
+  }
+  // mkdtemp makes the directory with mode 0700: nobody else gets at the socket, not even before its own mode is set.
+  const dir = await makeSocketDir();
+  const path = join(dir, 'mcp.sock');
+  await listen(server, { path });
+  await chmod(path, 0o600);
+  return {
+    uri: `unix://${path}#${endpointPath}`,
+    port: null,
+    cleanUp: () => rm(dir, { recursive: true, force: true }),
+  };
+}
+
+/** A new directory in the user's runtime directory, or in a temporary one where that is too long or not there. */
+async function makeSocketDir(): Promise<string> {
+  const longest = join('codex-worker-XXXXXX', 'mcp.sock').length + 1;
+  const parents = [process.env.XDG_RUNTIME_DIR ?? '', tmpdir(), '/tmp'];
+  const short = parents.filter((dir) => dir !== '' && Buffer.byteLength(dir) + longest < socketPathLimit);
+  for (const parent of short) {
+    const dir = await mkdtemp(join(parent, 'codex-worker-')).catch(() => null);
+    if (dir !== null) return dir;
+  }
+  throw new Error(`No directory for a socket can be made in ${short.join(', ')}.`);
+}
+
+/** A name that nobody can guess: on Windows the token is what keeps other users out. */
+function pipePath(): string {
+  return `\\\\.\\pipe\\codex-worker-${randomBytes(8).toString('hex')}`;
+}
+
+/** VS Code connects to the decoded path of a `pipe:` URI (read from its source). */
+export function pipeUri(path: string): string {
+  return `pipe:${path.replaceAll('\\', '%5C')}#${endpointPath}`;
+}
+
+function listen(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(where, () => {
+      server.off('error', reject);
+      resolve();
+    });
+  });
+}
+
+async function serve(
+  request: IncomingMessage,
+  response: ServerResponse,
+  sessions: HttpSessions,
+  guard: { readonly token: string; readonly port: number | null },
+): Promise<void> {
+  const refusal = refusalOf(request, guard);
+  if (refusal) {
+    refuse(request, response, refusal);
+    return;
+  }
+  if (request.method !== 'POST') return sessions.handle(request, response, undefined);
+  const body = await readBody(request);
+  if (body === null) {
+    refuse(request, response, tooLarge);
+    return;
+  }
+  await sessions.handle(request, response, parseBody(body));
+}
+
+/** The body as text; null when it is too large. */
+async function readBody(request: IncomingMessage): Promise<string | null> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  // Leaving the loop early must not close the connection, which still carries the refusal.
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > bodyLimit) return null;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parseBody(body: string): unknown {
+  try {
+    return JSON.parse(body);
+  } catch {
+    throw new SessionError(400, -32700, 'The body is not JSON.');
+  }
+}
+
+function refuse(request: IncomingMessage, response: ServerResponse, { status, message, headers }: Refusal): void {
+  response.writeHead(status, { 'content-type': 'application/json', connection: 'close', ...headers });
+  response.end(errorBody(-32000, message));
+  // The rest of a body that nobody will read would keep the connection open.
+  request.resume();
+}
+
+function answerError(response: ServerResponse, error: unknown, log: Log): void {
+  if (response.headersSent) {
+    response.destroy();
+    return;
+  }
+  const known = error instanceof SessionError;
+  if (!known) log('error', `MCP host: ${messageOf(error)}`);
+  response.writeHead(known ? error.status : 500, { 'content-type': 'application/json' });
+  response.end(known ? errorBody(error.code, error.message) : errorBody(-32603, 'The worker failed; see its log.'));
+}
+
+function errorBody(code: number, message: string): string {
+  return JSON.stringify({ jsonrpc: '2.0', error: { code, message }, id: null });
+}

@@ -1,0 +1,4 @@
+/** What an agent is told when it connects: the loop, in as few words as do. */
+export const instructions = `Codex Worker runs coding tasks with the OpenAI Codex CLI in the background.
+The loop: spawn-task returns a task_id at once → go on with your own work → wait-task gives news (a time-out stops nothing: wait again) → if status is input_required, respond-task, or wait again and let the person decide → wait-task until completed, failed or cancelled.
+Spawn several tasks for independent work and wait for any of them by calling wait-task without task_id. A task that needs another's work names it in depends_on. Codex sees nothing of your conversation: put everything it needs into the prompt. message-task gives an ended task more work on the same thread, or steers a running one. cancel-task ends tasks for sure. Each result's "next" says what to do now.`;

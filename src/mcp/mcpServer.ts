@@ -1,0 +1,185 @@
+import { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
+import {
+  type CallToolResult,
+  ElicitResultSchema,
+  EmptyResultSchema,
+  ErrorCode,
+  ListResourcesRequestSchema,
+  ListResourceTemplatesRequestSchema,
+  ListToolsRequestSchema,
+  McpError,
+  ReadResourceRequestSchema,
+  type ServerNotification,
+  type ServerRequest,
+  SubscribeRequestSchema,
+  UnsubscribeRequestSchema,
+} from '@modelcontextprotocol/sdk/types.js';
+import { z } from 'zod';
+import { DisposableStore } from '../core/disposable';
+import { CallError, invalidArgument } from '../core/errors';
+import { hashOf } from '../core/hash';
+import type { CallerId } from '../core/news';
+import type { Log } from '../core/ports';
+import type { TaskManager } from '../core/taskManager';
+import { deliveryOfThisCall } from './delivery';
+import { jsonBytes } from './fit';
+import { instructions } from './instructions';
+import { listResources, readResource, resourceTemplates } from './resources';
+import { failureOf, success } from './results';
+import { Subscriptions } from './subscriptions';
+import { cancelTaskTool } from './tools/cancelTask';
+import { messageTaskTool } from './tools/messageTask';
+import { respondTaskTool } from './tools/respondTask';
+import { spawnTaskTool } from './tools/spawnTask';
+import type { Elicit, Tool, ToolCall } from './tools/tool';
+import { waitTaskTool } from './tools/waitTask';
+
+/** What all sessions of one worker share. */
+export interface McpParts {
+  readonly tasks: TaskManager;
+  readonly tools: readonly Tool[];
+  readonly version: string;
+  readonly log: Log;
+  /** Whether a waiting caller that supports elicitation is asked what its tasks ask; read at each call. */
+  readonly elicitation: () => boolean;
+}
+
+/** The five tools; make them once for a worker. */
+export function createTools(): readonly Tool[] {
+  return [spawnTaskTool(), waitTaskTool, respondTaskTool, messageTaskTool, cancelTaskTool];
+}
+
+/** Bytes of a call's arguments as JSON: a prompt and a message of a million characters fit. */
+const argumentsLimit = 7 * 1024 * 1024;
+
+type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
+
+/** Only the envelope: a wrong one is answered with −32602, wrong arguments with a refusal that says what is allowed. */
+const callSchema = z.object({ method: z.literal('tools/call'), params: z.unknown().optional() });
+const callParams = z.object({
+  name: z.string(),
+  arguments: z.record(z.string(), z.unknown()).default({}),
+  _meta: z.looseObject({}).optional(),
+});
+
+/**
+ * One session's server object over the shared worker. On the SDK's low-level server, because its high-level one cannot
+ * give errors with structured content beside an output schema, refuse unknown fields, subscribe or page.
+ */
+export function createMcpServer(parts: McpParts, caller: CallerId): Server {
+  const { tasks, tools, log } = parts;
+  const server = new Server(
+    { name: 'codex-worker', title: 'Codex Worker', version: parts.version },
+    { capabilities: { tools: { listChanged: true }, resources: { subscribe: true, listChanged: true } }, instructions },
+  );
+  const owned = new DisposableStore();
+  const subscriptions = owned.add(new Subscriptions(tasks, server));
+  server.onclose = () => owned.dispose();
+  server.onerror = (error) => log('debug', `MCP: ${error.message}`);
+
+  server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: tools.map(listedTool) }));
+  server.setRequestHandler(callSchema, (request, extra) => {
+    const supported = parts.elicitation() && server.getClientCapabilities()?.elicitation?.form !== undefined;
+    return callTool(parts, caller, request.params, extra, supported ? elicitFrom(extra) : undefined);
+  });
+  server.setRequestHandler(ListResourcesRequestSchema, ({ params }) => listResources(tasks, params?.cursor));
+  server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({ resourceTemplates: [...resourceTemplates] }));
+  server.setRequestHandler(ReadResourceRequestSchema, async ({ params }) => ({
+    contents: [await readResource(tasks, params.uri)],
+  }));
+  server.setRequestHandler(SubscribeRequestSchema, ({ params }) => {
+    subscriptions.add(params.uri);
+    return {};
+  });
+  server.setRequestHandler(UnsubscribeRequestSchema, ({ params }) => {
+    subscriptions.remove(params.uri);
+    return {};
+  });
+  return server;
+}
+
+/** A tool as `tools/list` gives it. */
+export function listedTool({ name, title, description, annotations, inputSchema, outputSchema }: Tool) {
+  return { name, title, description, annotations, inputSchema, outputSchema };
+}
+
+/** Size, then the tool's own check of its arguments, then the tool. */
+async function callTool(
+  parts: McpParts,
+  caller: CallerId,
+  params: unknown,
+  extra: Extra,
+  elicit: Elicit | undefined,
+): Promise<CallToolResult> {
+  const parsed = callParams.safeParse(params);
+  if (!parsed.success) {
+    throw new McpError(ErrorCode.InvalidParams, `Invalid tools/call: ${z.prettifyError(parsed.error)}`);
+  }
+  const { name, arguments: args, _meta: meta } = parsed.data;
+  const tool = parts.tools.find((one) => one.name === name);
+  if (!tool) {
+    const names = parts.tools.map((one) => one.name).join(', ');
+    throw new McpError(ErrorCode.InvalidParams, `There is no tool "${name.slice(0, 100)}". Tools: ${names}.`);
+  }
+  try {
+    if (jsonBytes(args) > argumentsLimit) throw tooLarge();
+    const call = { ...toolCall(caller, meta, extra), elicit };
+    return success(await tool.run(args, call, { tasks: parts.tasks, now: Date.now }));
+  } catch (error) {
+    if (extra.signal.aborted && !(error instanceof CallError)) throw error;
+    return failureOf(error, parts.log);
+  }
+}
+
+function tooLarge(): CallError {
+  return invalidArgument(
+    `The arguments are larger than ${argumentsLimit / 1024 / 1024} MB.`,
+    'Put long text into a file in the workspace and name the file.',
+  );
+}
+
+function toolCall(
+  caller: CallerId,
+  meta: Readonly<Record<string, unknown>> | undefined,
+  extra: Extra,
+): Omit<ToolCall, 'elicit'> {
+  const token = meta?.progressToken;
+  const delivered = deliveryOfThisCall();
+  const gone = new AbortController();
+  void delivered.then((arrived) => {
+    if (!arrived) gone.abort(new Error('The connection of the call is gone.'));
+  });
+  return {
+    caller,
+    signal: AbortSignal.any([extra.signal, gone.signal]),
+    progress: typeof token === 'string' || typeof token === 'number' ? progressTo(token, extra) : undefined,
+    retryKey: retryKeyOf(meta),
+    delivered,
+  };
+}
+
+function elicitFrom(extra: Extra): Elicit {
+  return async (params, { signal, timeoutMs: timeout }) => {
+    // The first request of a session has the id 0, whose cancellation the SDK's clients ignore (seen with 1.32.2): so a
+    // ping, which also tells whether the caller is there.
+    await extra.sendRequest({ method: 'ping' }, EmptyResultSchema, { signal, timeout });
+    return extra.sendRequest({ method: 'elicitation/create', params }, ElicitResultSchema, { signal, timeout });
+  };
+}
+
+function progressTo(progressToken: string | number, extra: Extra): (message: string) => void {
+  let progress = 0;
+  return (message) => {
+    progress++;
+    const notification = { method: 'notifications/progress' as const, params: { progressToken, progress, message } };
+    // The caller may be gone by now; its call ends by itself then.
+    extra.sendNotification(notification).catch(() => undefined);
+  };
+}
+
+/** VS Code names the conversation and the request of a call; both stay the same when it sends the call again. */
+function retryKeyOf(meta: Readonly<Record<string, unknown>> | undefined): string | undefined {
+  const names = [meta?.['vscode.conversationId'], meta?.['vscode.requestId']];
+  return names.every((name) => typeof name === 'string') ? hashOf(names) : undefined;
+}

@@ -1,0 +1,76 @@
+import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import { ErrorCode, McpError } from '@modelcontextprotocol/sdk/types.js';
+import { type Disposable, DisposableStore } from '../core/disposable';
+import type { TaskManager } from '../core/taskManager';
+import { parseTaskUri, scoreboardUri } from './uris';
+
+const updateEveryMs = 1_000;
+const subscriptionLimit = 500;
+
+/** One session's subscriptions: tells of changed resources at most once a second a task, and of a changed list. */
+export class Subscriptions implements Disposable {
+  private readonly owned = new DisposableStore();
+  private readonly uris = new Set<string>();
+  private readonly due = new Set<string>();
+  private timer: NodeJS.Timeout | undefined;
+  private listChanged = false;
+  private readonly server: Server;
+
+  constructor(tasks: TaskManager, server: Server) {
+    this.server = server;
+    this.owned.add(tasks.feed.onDidUpdate((updated) => updated.forEach((task) => this.changed(task.id))));
+    this.owned.add(
+      tasks.onDidChangeList(() => {
+        this.listChanged = true;
+        this.changed('all');
+        this.schedule();
+      }),
+    );
+  }
+
+  add(uri: string): void {
+    if (!parseTaskUri(uri))
+      throw new McpError(
+        ErrorCode.InvalidParams,
+        `"${uri.slice(0, 200)}" is no resource of this server; see resources/list.`,
+      );
+    if (this.uris.size >= subscriptionLimit) {
+      throw new McpError(
+        ErrorCode.InvalidParams,
+        `There are ${subscriptionLimit} subscriptions already; unsubscribe some.`,
+      );
+    }
+    this.uris.add(uri);
+  }
+
+  remove(uri: string): void {
+    this.uris.delete(uri);
+  }
+
+  dispose(): void {
+    clearTimeout(this.timer);
+    this.owned.dispose();
+  }
+
+  private changed(id: string): void {
+    for (const uri of this.uris) {
+      if (uri === scoreboardUri || parseTaskUri(uri)?.id === id) this.due.add(uri);
+    }
+    if (this.due.size > 0) this.schedule();
+  }
+
+  private schedule(): void {
+    this.timer ??= setTimeout(() => this.send(), updateEveryMs).unref();
+  }
+
+  private send(): void {
+    this.timer = undefined;
+    const uris = [...this.due];
+    this.due.clear();
+    const sent = uris.map((uri) => this.server.sendResourceUpdated({ uri }));
+    if (this.listChanged) sent.push(this.server.sendResourceListChanged());
+    this.listChanged = false;
+    // A session that is going away cannot be told.
+    void Promise.allSettled(sent);
+  }
+}

@@ -1,0 +1,66 @@
+import { z } from 'zod';
+
+/** The part of a Responses API request that the scripted model reads. */
+const requestSchema = z.object({
+  model: z.string().default('scripted'),
+  prompt_cache_key: z.string().default(''),
+  input: z.array(
+    z.looseObject({
+      type: z.string().default('message'),
+      role: z.string().optional(),
+      content: z.union([z.string(), z.array(z.looseObject({ text: z.string().optional() }))]).optional(),
+    }),
+  ),
+  tools: z.array(z.looseObject({ type: z.string(), name: z.string().optional() })).default([]),
+});
+export type ModelRequest = z.infer<typeof requestSchema>;
+
+export function parseRequest(json: string): ModelRequest {
+  return requestSchema.parse(JSON.parse(json));
+}
+
+/** The names of the tools that Codex offers the model. */
+export function toolNames(request: ModelRequest): string[] {
+  return request.tools.map((tool) => tool.name ?? tool.type);
+}
+
+export interface ScriptLine {
+  /** The newest message of the user. */
+  readonly prompt: string;
+  /** How many tool results came after it: the number of the line. */
+  readonly step: number;
+  readonly line: string;
+}
+
+/**
+ * The newest user message is the script, one directive a line; its n-th line answers the n-th request after it. Past
+ * the end the model says "done". `scriptOf` may give another script for a message.
+ */
+export function scriptLine(
+  request: ModelRequest,
+  scriptOf: (prompt: string) => string = (prompt) => prompt,
+): ScriptLine {
+  const { input } = request;
+  const at = input.findLastIndex(
+    (item) => item.type === 'message' && item.role === 'user' && !isInjected(textOf(item)),
+  );
+  const prompt = at < 0 ? '' : textOf(input[at]);
+  const step = input.slice(at + 1).filter((item) => item.type.endsWith('_output')).length;
+  const lines = scriptOf(prompt)
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '');
+  return { prompt, step, line: lines[step] ?? (step > 0 ? 'say done' : 'say (empty)') };
+}
+
+type Item = ModelRequest['input'][number];
+
+function textOf(item: Item | undefined): string {
+  const content = item?.content ?? '';
+  return typeof content === 'string' ? content : content.map((part) => part.text ?? '').join('');
+}
+
+/** Codex sends its own context as user messages: `<environment_context>`, `# AGENTS.md instructions`, … */
+function isInjected(text: string): boolean {
+  return /^\s*(<[a-z_]+|# AGENTS\.md)/.test(text);
+}

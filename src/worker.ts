@@ -1,0 +1,164 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { CodexAgent } from './codex/codexAgent';
+import { type CodexBinary, findCodex, thisMachine } from './codex/findCodex';
+import { type Disposable, DisposableStore } from './core/disposable';
+import { CallError, messageOf } from './core/errors';
+import { hashOf } from './core/hash';
+import type { Log, WorkerSettings } from './core/ports';
+import { TaskManager } from './core/taskManager';
+import { type HttpHost, type McpTransport, startHttpHost } from './mcp/httpHost';
+import { createTools, listedTool } from './mcp/mcpServer';
+import { serveStdio } from './mcp/stdioHost';
+import { type StoreLock, takeStoreLock } from './store/storeLock';
+import { TaskFiles } from './store/taskFiles';
+import { version } from './version';
+
+export { type HttpHost, type McpTransport, newToken, transports as mcpTransports } from './mcp/httpHost';
+
+export interface WorkerOptions {
+  /** Where the tasks' files go; made when it is missing. */
+  readonly stateDir: string;
+  readonly settings: WorkerSettings;
+  readonly log: Log;
+  /** The person's choice of Codex; read at each start of it. */
+  readonly codexPath: () => string | null;
+  /** Directory of the installed OpenAI extension, if there is one. */
+  readonly extensionDir?: () => string | null;
+  /** Added to the environment of Codex. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** More configuration for each Codex thread, by dotted key. */
+  readonly threadConfig?: Readonly<Record<string, unknown>>;
+  /** Tools that the model may call, as Codex's `thread/start` takes them; each call is asked like a question. */
+  readonly dynamicTools?: readonly unknown[];
+  /** How long a Codex thread stays loaded after its turn, in ms. */
+  readonly lingerMs?: number;
+  /** Called before the first task of this worker that may write; see `TaskManagerOptions`. */
+  readonly onFirstWritableTask?: (cwd: string) => void;
+}
+
+/** A window that is reloaded takes some seconds to go. */
+const lockTries = 40;
+const lockEveryMs = 250;
+
+/** Everything that needs no editor: tasks, Codex and the files, behind one owner. */
+export class Worker implements Disposable {
+  private readonly owned = new DisposableStore();
+  readonly tasks: TaskManager;
+  private readonly agent: CodexAgent;
+  private readonly log: Log;
+  private readonly stateDir: string;
+  private lock: StoreLock | null = null;
+  private closing = false;
+  private readonly settings: WorkerSettings;
+
+  private constructor(options: WorkerOptions, journal: TaskFiles) {
+    const { settings, log, env, threadConfig, dynamicTools, lingerMs } = options;
+    this.log = log;
+    this.stateDir = options.stateDir;
+    this.settings = settings;
+    this.agent = this.owned.add(
+      new CodexAgent({
+        locate: () => locate(options),
+        log,
+        version,
+        ...(env ? { env } : {}),
+        ...(threadConfig ? { threadConfig } : {}),
+        ...(dynamicTools ? { dynamicTools } : {}),
+        ...(lingerMs === undefined ? {} : { lingerMs }),
+      }),
+    );
+    this.tasks = this.owned.add(
+      new TaskManager({ agent: this.agent, journal, settings, log, onFirstWritableTask: options.onFirstWritableTask }),
+    );
+  }
+
+  /** Throws `store_unavailable` when the state directory cannot be used. Codex starts with the first task. */
+  static async create(options: WorkerOptions): Promise<Worker> {
+    return new Worker(options, await openFiles(options));
+  }
+
+  /** Changes with this program and with the form of its tools. */
+  get mcpVersion(): string {
+    return `${version}+${hashOf(createTools().map(listedTool)).slice(0, 8)}`;
+  }
+
+  /** Serves MCP over a socket, a pipe or a loopback port; close the result before the worker. */
+  serveHttp(options: { readonly transport: McpTransport; readonly token: string }): Promise<HttpHost> {
+    return startHttpHost({ ...options, ...this.mcpParts(), windowCaller: 'window' });
+  }
+
+  /** Serves one MCP client on stdin and stdout until it goes away. */
+  serveStdio(): Promise<void> {
+    return serveStdio(this.mcpParts());
+  }
+
+  private mcpParts() {
+    return { tasks: this.tasks, version, log: this.log, elicitation: () => this.settings.elicitation() };
+  }
+
+  /** The process id of `codex app-server` while it runs. */
+  get serverPid(): number | undefined {
+    return this.agent.serverPid;
+  }
+
+  /** Ends Codex in order; tasks that run fail, and the next task starts it again. */
+  restartCodex(): Promise<void> {
+    return this.agent.stop();
+  }
+
+  /**
+   * Brings back the tasks of an earlier run; resolves to whether this program may: another one may own them. One that is
+   * just going away is waited for.
+   */
+  async restore(): Promise<boolean> {
+    for (let attempt = 0; attempt < lockTries && !this.closing; attempt++) {
+      this.lock = await takeStoreLock(this.stateDir);
+      if (this.lock) {
+        await this.tasks.restore();
+        return true;
+      }
+      await delay(lockEveryMs);
+    }
+    this.log('warn', `Another program works with the tasks in ${this.stateDir}; this one starts with an empty list.`);
+    return false;
+  }
+
+  /** Interrupts every task, to be brought back by the next run, and stops Codex. */
+  async suspend(): Promise<void> {
+    this.closing = true;
+    await this.tasks.suspend();
+    await this.end();
+  }
+
+  private async end(): Promise<void> {
+    await this.agent.stop();
+    await this.lock?.release();
+    this.dispose();
+  }
+
+  /** Stops every task, then Codex, and writes what is left. */
+  async shutDown(): Promise<void> {
+    this.closing = true;
+    await this.tasks.shutDown();
+    await this.end();
+  }
+
+  dispose(): void {
+    this.owned.dispose();
+  }
+}
+
+function locate(options: WorkerOptions): Promise<CodexBinary> {
+  return findCodex(thisMachine(options.codexPath(), options.extensionDir?.() ?? null));
+}
+
+async function openFiles({ stateDir, log }: WorkerOptions): Promise<TaskFiles> {
+  try {
+    return await TaskFiles.open(stateDir, log);
+  } catch (cause) {
+    throw new CallError('store_unavailable', `The directory "${stateDir}" cannot be used: ${messageOf(cause)}`, {
+      hint: 'Choose a directory that can be written, with --state-dir.',
+      cause,
+    });
+  }
+}

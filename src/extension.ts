@@ -1,0 +1,70 @@
+import * as vscode from 'vscode';
+import { CallError, messageOf } from './core/errors';
+import type { Log } from './core/ports';
+import { trustNotice } from './core/trustNotice';
+import { registerCommands } from './ui/commands';
+import { Attention } from './ui/attention';
+import { McpEndpoint } from './ui/mcpEndpoint';
+import { TaskOutputs } from './ui/outputs';
+import { RequestReview } from './ui/requestReview';
+import { codexPath, settings } from './ui/settings';
+import { StatusBar } from './ui/statusBar';
+import { TaskTree } from './ui/taskTree';
+import { Worker } from './worker';
+
+/** Set by `npm start` when the model behind Codex is the scripted one. */
+const demo = process.env.CODEX_WORKER_DEMO === '1';
+const demoNotice = 'Demo: the real Codex CLI, but a scripted model answers. Nothing leaves this machine.';
+const toldKey = 'codexWorker.toldAboutTrust';
+
+let stop: (() => Promise<void>) | undefined;
+
+/** Registers everything and opens the socket. Codex itself starts with the first task. */
+export async function activate(context: vscode.ExtensionContext): Promise<void> {
+  const own = <T extends vscode.Disposable>(item: T): T => {
+    context.subscriptions.push(item);
+    return item;
+  };
+  const channel = own(vscode.window.createOutputChannel('Codex Worker', { log: true }));
+  const log: Log = (level, message) => channel[level](message);
+  try {
+    const worker = await Worker.create({
+      stateDir: (context.storageUri ?? context.globalStorageUri).fsPath,
+      settings,
+      log,
+      codexPath,
+      extensionDir: () => vscode.extensions.getExtension('openai.chatgpt')?.extensionPath ?? null,
+      onFirstWritableTask: (cwd) => tellAboutTrust(context, cwd),
+    });
+    worker
+      .restore()
+      .catch((error: unknown) => log('error', `The tasks could not be brought back: ${messageOf(error)}`));
+    const endpoint = await McpEndpoint.create(context, worker, log);
+    stop = async () => {
+      await endpoint.close();
+      await worker.suspend();
+    };
+    const outputs = own(new TaskOutputs(worker.tasks));
+    const tree = own(new TaskTree(worker.tasks, demo ? demoNotice : undefined));
+    const review = own(new RequestReview(worker.tasks));
+    own(new Attention(worker.tasks, tree));
+    own(new StatusBar(worker.tasks, demo ? 'Codex (demo)' : 'Codex'));
+    own(registerCommands({ worker, outputs, endpoint, review, log }));
+  } catch (error) {
+    log('error', error instanceof Error ? (error.stack ?? error.message) : messageOf(error));
+    const text = error instanceof CallError ? `${error.message} ${error.hint}` : messageOf(error);
+    void vscode.window.showErrorMessage(`Codex Worker could not start: ${text}`);
+  }
+}
+
+/** Interrupts every task and stops Codex; the editor waits a few seconds for it. The next window asks how to go on. */
+export async function deactivate(): Promise<void> {
+  await stop?.();
+}
+
+/** Once per person: what Codex does to its own configuration. */
+function tellAboutTrust(context: vscode.ExtensionContext, cwd: string): void {
+  if (context.globalState.get(toldKey) === true) return;
+  void context.globalState.update(toldKey, true);
+  void vscode.window.showInformationMessage(trustNotice(cwd));
+}

@@ -1,0 +1,120 @@
+import * as vscode from 'vscode';
+import { DisposableStore } from '../core/disposable';
+import type { TaskManager } from '../core/taskManager';
+import type { TaskSnapshot } from '../core/taskSnapshot';
+import { type AskedTask, finishedText, noticeText, pendingRequests } from './notices';
+import { plainText } from './plainText';
+import { finishedNotices, requestNotices } from './settings';
+
+/** The part of the tree that tells whether the person sees what happens. */
+export interface TaskListView {
+  readonly visible: boolean;
+  readonly onDidChangeVisibility: vscode.Event<unknown>;
+}
+
+interface Notice {
+  readonly key: string;
+  readonly update: (text: string) => void;
+  readonly close: () => void;
+}
+
+const statusBarMs = 8_000;
+
+/** Tells the person what needs attention: never more than one notification, and none about what is in view. */
+export class Attention implements vscode.Disposable {
+  private readonly owned = new DisposableStore();
+  private readonly tasks: TaskManager;
+  private readonly view: TaskListView;
+  private notice: Notice | undefined;
+  /** Requests that the person put off. */
+  private readonly later = new Set<string>();
+  /** Turns that were seen at work, and so have an end to tell. */
+  private readonly working = new Set<string>();
+
+  constructor(tasks: TaskManager, view: TaskListView) {
+    this.tasks = tasks;
+    this.view = view;
+    this.owned.add(tasks.feed.onDidChangeStatus((task) => this.onStatus(task)));
+    this.owned.add(tasks.onDidChangeList(() => this.refresh()));
+    this.owned.add(view.onDidChangeVisibility(() => this.refresh()));
+    this.owned.add(vscode.workspace.onDidChangeConfiguration(() => this.refresh()));
+  }
+
+  dispose(): void {
+    this.notice?.close();
+    this.owned.dispose();
+  }
+
+  private onStatus(task: TaskSnapshot): void {
+    this.refresh();
+    const ended = finishedText(task);
+    if (task.endedAt === null) this.working.add(task.id);
+    else if (this.working.delete(task.id) && ended !== undefined && !this.view.visible) tellFinished(ended, task);
+  }
+
+  private refresh(): void {
+    const pending = pendingRequests(this.tasks.snapshots());
+    for (const key of this.later) if (!pending.some((asked) => keyOf(asked) === key)) this.later.delete(key);
+    const open = this.wanted() ? pending.filter((asked) => !this.later.has(keyOf(asked))) : [];
+    const shown = open.find((asked) => keyOf(asked) === this.notice?.key) ?? open[0];
+    if (this.notice && keyOf(shown) !== this.notice.key) {
+      this.notice.close();
+      this.notice = undefined;
+    }
+    if (!shown) return;
+    this.notice ??= showNotice(keyOf(shown), () => this.putOff());
+    this.notice.update(noticeText(shown, open.length - 1));
+  }
+
+  private wanted(): boolean {
+    const when = requestNotices();
+    return when === 'always' || (when === 'whenHidden' && !this.view.visible);
+  }
+
+  /** What is open now keeps quiet until something new is asked. */
+  private putOff(): void {
+    for (const asked of pendingRequests(this.tasks.snapshots())) this.later.add(keyOf(asked));
+    this.refresh();
+    vscode.window.setStatusBarMessage('$(bell-slash) Put off; what was asked still waits for you', statusBarMs);
+  }
+}
+
+function keyOf(asked: AskedTask | undefined): string {
+  return asked ? `${asked.task.id}/${asked.request.id}` : '';
+}
+
+/**
+ * A notification with progress is the only kind that can be closed from here; its links are in its text. It is cancellable
+ * because the editor shows one without a button as a single line that hides the links (seen with 1.139).
+ */
+function showNotice(key: string, onCancelled: () => void): Notice {
+  let shown = '';
+  let report: (message: string) => void = () => undefined;
+  let close: () => void = () => undefined;
+  const closed = new Promise<void>((resolve) => {
+    close = resolve;
+  });
+  const options = { location: vscode.ProgressLocation.Notification, cancellable: true };
+  void vscode.window.withProgress(options, (progress, token) => {
+    report = (message) => progress.report({ message });
+    if (shown !== '') report(shown);
+    token.onCancellationRequested(onCancelled);
+    return closed;
+  });
+  return {
+    key,
+    close,
+    update: (text) => {
+      if (text === shown) return;
+      shown = text;
+      report(text);
+    },
+  };
+}
+
+function tellFinished(text: string, task: TaskSnapshot): void {
+  const how = finishedNotices();
+  if (how === 'notification') void vscode.window.showInformationMessage(text);
+  const icon = task.status === 'completed' ? 'pass' : 'error';
+  if (how === 'statusBar') vscode.window.setStatusBarMessage(`$(${icon}) ${plainText(text)}`, statusBarMs);
+}

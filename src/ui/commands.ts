@@ -1,0 +1,185 @@
+import * as vscode from 'vscode';
+import { type Disposable, DisposableStore } from '../core/disposable';
+import { CallError, messageOf } from '../core/errors';
+import { person } from '../core/news';
+import type { Log } from '../core/ports';
+import type { TaskId } from '../core/taskId';
+import type { TaskSnapshot } from '../core/taskSnapshot';
+import { isTerminalStatus } from '../core/taskState';
+import type { Worker } from '../worker';
+import { connectionItems } from './connection';
+import { CommandId, ViewId } from './ids';
+import type { McpEndpoint } from './mcpEndpoint';
+import type { TaskOutputs } from './outputs';
+import { pickFolder, pickTask, pickTasks } from './pickers';
+import { settings } from './settings';
+import { askNewTask } from './newTaskInput';
+import { Answering } from './answering';
+import type { RequestReview } from './requestReview';
+import { type TaskTarget, targetOf } from './taskTarget';
+import { groupOf } from './taskView';
+
+export interface CommandParts {
+  readonly worker: Worker;
+  readonly outputs: TaskOutputs;
+  readonly endpoint: McpEndpoint;
+  readonly review: RequestReview;
+  readonly log: Log;
+}
+
+/** Registers every command. From the tree a command gets its node, from the palette nothing: then it asks. */
+export function registerCommands(parts: CommandParts): Disposable {
+  const commands = new Commands(parts);
+  const answering = new Answering(parts.worker.tasks, parts.review);
+  const handlers: Readonly<Record<CommandId, (target?: TaskTarget) => Promise<unknown>>> = {
+    [CommandId.newTask]: () => commands.newTask(),
+    [CommandId.cancelTask]: (target) => commands.cancelTask(target),
+    [CommandId.cancelAll]: () => commands.cancelAll(),
+    [CommandId.messageTask]: (target) => commands.messageTask(target),
+    [CommandId.approve]: (target) => answering.approve(target),
+    [CommandId.reject]: (target) => answering.reject(target),
+    [CommandId.decide]: (target) => answering.choose(target),
+    [CommandId.answer]: (target) => answering.answer(target),
+    [CommandId.reviewChanges]: (target) => answering.reviewChanges(target),
+    [CommandId.showRequest]: (target) => answering.show(target),
+    [CommandId.openLog]: (target) => commands.openLog(target),
+    [CommandId.copyTaskId]: (target) => commands.copyTaskId(target),
+    [CommandId.removeFinished]: () => commands.removeFinished(),
+    [CommandId.showMcpConnection]: () => commands.showMcpConnection(),
+    [CommandId.restartCodex]: () => commands.restartCodex(),
+  };
+  // The button of a multi-file diff editor gives an address that is not ours.
+  const reviewed = (value: unknown): TaskTarget | undefined =>
+    value instanceof vscode.Uri ? parts.review.active : undefined;
+  const owned = new DisposableStore();
+  for (const [id, handler] of Object.entries(handlers)) {
+    owned.add(
+      vscode.commands.registerCommand(id, (value?: unknown) =>
+        told(handler(targetOf(value) ?? reviewed(value)), parts.log),
+      ),
+    );
+  }
+  return owned;
+}
+
+/** Shows a refusal with its hint; anything else is a bug, which is logged too. */
+async function told(work: Promise<unknown>, log: Log): Promise<void> {
+  try {
+    await work;
+  } catch (error) {
+    if (!(error instanceof CallError))
+      log('error', error instanceof Error ? (error.stack ?? error.message) : messageOf(error));
+    const text = error instanceof CallError ? `${error.message} ${error.hint}` : messageOf(error);
+    // Somebody else was first: that is news, and no error.
+    const show =
+      error instanceof CallError && error.code === 'already_answered' ? 'showInformationMessage' : 'showErrorMessage';
+    void vscode.window[show](`Codex Worker: ${text}`);
+  }
+}
+
+class Commands {
+  private readonly parts: CommandParts;
+
+  constructor(parts: CommandParts) {
+    this.parts = parts;
+  }
+
+  async newTask(): Promise<void> {
+    const cwd = await pickFolder(settings.roots());
+    const wanted = await askNewTask();
+    if (!wanted) return;
+    const starting = this.tasks.spawn({ ...wanted, ...(cwd === undefined ? {} : { cwd }) }, person);
+    await vscode.commands.executeCommand(`${ViewId.tasks}.focus`);
+    await vscode.window.withProgress({ location: { viewId: ViewId.tasks } }, () => starting);
+  }
+
+  async cancelTask(target: TaskTarget | undefined): Promise<void> {
+    const named = target?.taskId;
+    const ids = named === undefined ? await this.pickRunning('Which tasks shall be cancelled?') : [named];
+    await this.cancel(ids);
+  }
+
+  async cancelAll(): Promise<void> {
+    const ids = this.running().map((task) => task.id);
+    if (ids.length === 0) {
+      void vscode.window.showInformationMessage('No Codex task is running.');
+      return;
+    }
+    const choice = `Cancel ${ids.length === 1 ? 'it' : `all ${ids.length}`}`;
+    const question = ids.length === 1 ? 'Cancel the running Codex task?' : `Cancel ${ids.length} running Codex tasks?`;
+    if ((await vscode.window.showWarningMessage(question, { modal: true }, choice)) === choice) await this.cancel(ids);
+  }
+
+  async messageTask(target: TaskTarget | undefined): Promise<void> {
+    const task = await this.choose(target, 'Which task is the message for?');
+    if (!task) return;
+    const ended = isTerminalStatus(task.status);
+    const text = await vscode.window.showInputBox({
+      title: `Message to ${task.id}`,
+      prompt: ended ? 'Starts its next turn on the same thread.' : 'Is added to what it does now.',
+      ignoreFocusOut: true,
+    });
+    if (text === undefined || text.trim() === '') return;
+    await this.tasks.message(task.id, { text, mode: 'auto' }, person);
+  }
+
+  async openLog(target: TaskTarget | undefined): Promise<void> {
+    const task = await this.choose(target, 'Which log?');
+    if (task) await this.parts.outputs.show(task.id);
+  }
+
+  async copyTaskId(target: TaskTarget | undefined): Promise<void> {
+    const task = await this.choose(target, 'Which task?');
+    if (task) await vscode.env.clipboard.writeText(task.id);
+  }
+
+  removeFinished(): Promise<void> {
+    for (const task of this.tasks.snapshots()) if (isTerminalStatus(task.status)) this.tasks.remove(task.id);
+    return Promise.resolve();
+  }
+
+  async showMcpConnection(): Promise<void> {
+    const uri = await this.parts.endpoint.uri();
+    const picked = await vscode.window.showQuickPick(connectionItems(uri, this.parts.endpoint.token), {
+      title: 'MCP server of this window',
+      placeHolder: 'Copilot finds it by itself. What do you need for another client?',
+    });
+    if (!picked) return;
+    await vscode.env.clipboard.writeText(picked.text);
+    vscode.window.setStatusBarMessage(`$(check) ${picked.label}: done`, 3_000);
+  }
+
+  async restartCodex(): Promise<void> {
+    const running = this.running().length;
+    if (running > 0) {
+      const choice = 'Restart';
+      const detail = `${running} running ${running === 1 ? 'task stops' : 'tasks stop'} in the middle of a turn and can continue in a new one.`;
+      const answer = await vscode.window.showWarningMessage('Restart Codex?', { modal: true, detail }, choice);
+      if (answer !== choice) return;
+    }
+    await this.parts.worker.restartCodex();
+    void vscode.window.showInformationMessage('Codex is stopped; it starts with the next task.');
+  }
+
+  private get tasks() {
+    return this.parts.worker.tasks;
+  }
+
+  private running(): TaskSnapshot[] {
+    return this.tasks.snapshots().filter((task) => groupOf(task) !== 'finished');
+  }
+
+  private async cancel(ids: readonly TaskId[]): Promise<void> {
+    if (ids.length === 0) return;
+    await vscode.window.withProgress({ location: { viewId: ViewId.tasks } }, () => this.tasks.cancel(ids));
+  }
+
+  private async pickRunning(question: string): Promise<TaskId[]> {
+    return (await pickTasks(this.running(), question)).map((task) => task.id);
+  }
+
+  private async choose(target: TaskTarget | undefined, question: string): Promise<TaskSnapshot | undefined> {
+    const id = target?.taskId;
+    return id === undefined ? pickTask(this.tasks.snapshots().toReversed(), question) : this.tasks.get(id);
+  }
+}

@@ -1,0 +1,57 @@
+import { z } from 'zod';
+import * as vscode from 'vscode';
+import { agentApprovals, approvalPolicies, recoveries, type WorkerSettings } from '../core/ports';
+import { mcpTransports, type McpTransport } from '../worker';
+import { SettingId } from './ids';
+
+const dayMs = 24 * 3_600_000;
+
+/** The editor's settings, read at each use. A value of a wrong type counts as its default. */
+export const settings: WorkerSettings = {
+  roots: () =>
+    (vscode.workspace.workspaceFolders ?? [])
+      .filter(({ uri }) => uri.scheme === 'file' || uri.scheme === 'vscode-remote')
+      .map(({ uri }) => uri.fsPath),
+  trusted: () => vscode.workspace.isTrusted,
+  sandbox: () => read(SettingId.defaultSandbox, z.enum(['read-only', 'workspace-write']), 'workspace-write'),
+  approvalPolicy: () => read(SettingId.defaultApprovalPolicy, z.enum(approvalPolicies), 'on-request'),
+  allowFullAccess: () => read(SettingId.allowFullAccess, z.boolean(), false),
+  allowUnknownModels: () => read(SettingId.allowUnknownModels, z.boolean(), false),
+  agentMayApprove: () => read(SettingId.agentMayApprove, z.enum(agentApprovals), 'ask'),
+  requestTimeoutMs: () => minutes(SettingId.requestTimeout, 0),
+  idleTimeoutMs: () => minutes(SettingId.idleTimeout, 15),
+  maxConcurrentTasks: () => read(SettingId.maxConcurrentTasks, z.int().min(1).max(100), 8),
+  recovery: () => read(SettingId.recovery, z.enum(recoveries), 'ask'),
+  personPresent: () => true,
+  elicitation: () => read(SettingId.mcpElicitation, z.boolean(), false),
+  keepAliveMs: () => read(SettingId.keepFinishedDays, z.number().min(0).max(365), 7) * dayMs,
+};
+
+/** The person's choice of Codex; null when there is none. */
+export function codexPath(): string | null {
+  const path = read(SettingId.codexPath, z.string(), '').trim();
+  return path === '' ? null : path;
+}
+
+export function mcpTransport(): McpTransport {
+  return read(SettingId.mcpTransport, z.enum(mcpTransports), 'socket');
+}
+
+export function requestNotices(): 'whenHidden' | 'always' | 'off' {
+  return read(SettingId.notifyRequests, z.enum(['whenHidden', 'always', 'off']), 'whenHidden');
+}
+
+export function finishedNotices(): 'statusBar' | 'notification' | 'off' {
+  return read(SettingId.notifyFinished, z.enum(['statusBar', 'notification', 'off']), 'statusBar');
+}
+
+/** Milliseconds of a setting in minutes; null for 0, which is never. */
+function minutes(id: string, fallback: number): number | null {
+  const value = read(id, z.number().min(0).max(10_080), fallback);
+  return value === 0 ? null : value * 60_000;
+}
+
+function read<T>(id: string, schema: z.ZodType<T>, fallback: T): T {
+  const parsed = schema.safeParse(vscode.workspace.getConfiguration().get(id));
+  return parsed.success ? parsed.data : fallback;
+}

@@ -1,0 +1,54 @@
+import type { TaskId } from '../core/taskId';
+import type { TaskSnapshot } from '../core/taskSnapshot';
+import { detailsOf, type Group, groupOf, taskDescription } from './taskView';
+
+/** What has to be drawn anew: everything, some groups, or some tasks. */
+export type Redraw =
+  | { readonly kind: 'all' }
+  | { readonly kind: 'groups'; readonly groups: readonly Group[] }
+  | { readonly kind: 'tasks'; readonly tasks: readonly TaskSnapshot[] };
+
+/**
+ * Remembers what the tree shows, to draw as little as possible. The editor forgets the rows below a node while it draws
+ * it anew, and an inline action that is clicked meanwhile loses its row (seen with 1.139). So what waits for the person is
+ * drawn anew only when it changed.
+ */
+export class ShownTasks {
+  private shown = new Map<TaskId, { readonly group: Group; readonly face: string }>();
+
+  /** The tree draws all of these. */
+  show(tasks: readonly TaskSnapshot[]): void {
+    this.shown = new Map(tasks.map((task) => [task.id, { group: groupOf(task), face: faceOf(task) }]));
+  }
+
+  /** What an update of some tasks makes necessary; it counts as drawn then. */
+  update(tasks: readonly TaskSnapshot[]): Redraw {
+    const before = new Set(this.groups());
+    const moved = new Set<Group>();
+    const changed: TaskSnapshot[] = [];
+    for (const task of tasks) {
+      const known = this.shown.get(task.id);
+      const now = { group: groupOf(task), face: faceOf(task) };
+      this.shown.set(task.id, now);
+      if (known?.group !== now.group) {
+        if (known) moved.add(known.group);
+        moved.add(now.group);
+      } else if (known.face !== now.face) changed.push(task);
+    }
+    if (moved.size === 0) return { kind: 'tasks', tasks: changed };
+    const after = new Set(this.groups());
+    const sameGroups = before.size === after.size && [...before].every((group) => after.has(group));
+    if (!sameGroups) return { kind: 'all' };
+    return { kind: 'groups', groups: [...new Set([...moved, ...changed.map(groupOf)])] };
+  }
+
+  private groups(): Group[] {
+    return [...this.shown.values()].map(({ group }) => group);
+  }
+}
+
+/** What the tree shows of a task that waits for the person, which no clock changes; unique at each call otherwise. */
+function faceOf(task: TaskSnapshot): string {
+  if (groupOf(task) !== 'asking') return String(task.updatedAt);
+  return JSON.stringify([task.title, taskDescription(task, task.updatedAt), detailsOf(task)]);
+}

@@ -1,0 +1,187 @@
+import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { execa } from 'execa';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { startCodexRig, startWorker } from '../rig/codexRig';
+import { call, connectStdio } from '../rig/mcpRig';
+import { isAlive, processesWith } from '../rig/processes';
+import { until } from '../rig/until';
+import { BareScript } from './bareScript';
+import { median, memoryOf, report, time } from './measure';
+
+/** `npm run bench`: ours, through MCP, beside a bare script on `codex app-server`, in turns A B A B in one run. */
+
+const full = { sandbox: 'danger-full-access', approval_policy: 'never' };
+const rounds = Number(process.env.BENCH_ROUNDS ?? 10);
+
+let marks = 0;
+/** Milliseconds until the answer of each cancel. */
+const answers: number[] = [];
+
+const model = execa('tsx', [join(import.meta.dirname, 'model.ts')], {
+  preferLocal: true,
+  stdin: 'pipe',
+  buffer: false,
+});
+const [url] = (await once(model.stdout, 'data')) as [Buffer];
+const rig = await startCodexRig({ modelUrl: String(url).trim() });
+const { client, pid } = await connectStdio(rig, ['--max-concurrent-tasks', '100']);
+const script = new BareScript(rig);
+await script.start();
+const spawn = (prompt: string): Promise<Record<string, unknown>> => call(client, 'spawn-task', { prompt, ...full });
+const finish = async (prompt: string): Promise<void> => {
+  await call(client, 'spawn-task', { prompt, ...full, wait_ms: 120_000 });
+};
+
+process.stdout.write(`${' '.repeat(52)} ${'ours'.padStart(12)} ${'script'.padStart(12)}\n`);
+await finish('say warm');
+await script.run('say warm');
+
+await alternate(
+  'a hello task from spawn-task to its result',
+  rounds,
+  () => time(() => finish('say hello')),
+  () => time(() => script.run('say hello')),
+);
+
+await sideBySide(client);
+await alternate('a cancel until the process table is clean', rounds, cancelOurs, cancelScript);
+process.stdout.write(
+  `${'its answer, after looking that nothing is alive'.padEnd(52)} ${median(answers).toFixed(1).padStart(9)} ms\n`,
+);
+await client.close();
+await script.stop();
+await deltas();
+await rig.dispose();
+model.stdin.end();
+await model;
+process.exit();
+
+async function alternate(
+  name: string,
+  times: number,
+  ours: () => Promise<number>,
+  bare: () => Promise<number>,
+): Promise<void> {
+  const [a, b]: [number[], number[]] = [[], []];
+  for (let round = 0; round < times; round++) {
+    a.push(await ours());
+    b.push(await bare());
+  }
+  report(name, 'ms', a, b);
+}
+
+async function sideBySide(own: Client): Promise<void> {
+  const twenty = Array.from({ length: 20 }, () => 'slow 2s');
+  const [times, memory]: [number[][], number[][]] = [
+    [[], []],
+    [[], []],
+  ];
+  for (let round = 0; round < 2; round++) {
+    times[0]!.push(
+      await time(async () => {
+        const before = await memoryOf(pid);
+        const spawned = await Promise.all(twenty.map(spawn));
+        const ids = spawned.map((task) => task.task_id);
+        const waiting = call(own, 'wait-task', { task_id: ids, until: 'all', timeout_ms: 60_000 });
+        await new Promise((resolve) => setTimeout(resolve, 1_500));
+        memory[0]!.push((await memoryOf(pid)) - before);
+        await waiting;
+      }),
+    );
+    times[1]!.push(
+      await time(async () => {
+        const before = await memoryOf(script.pid);
+        const running = Promise.all(twenty.map((prompt) => script.run(prompt)));
+        await new Promise((resolve) => setTimeout(resolve, 1_500));
+        memory[1]!.push((await memoryOf(script.pid)) - before);
+        await running;
+      }),
+    );
+  }
+  report('20 tasks of 2 s side by side', 'ms', times[0]!, times[1]!);
+  report('memory added by them (script: without its own)', 'MB', memory[0]!, memory[1]!);
+}
+
+function uniqueSleep(): string {
+  return `sleep 7${process.pid}.${++marks}`;
+}
+
+/** Until the process is gone, as for the script; how long the answer takes is kept beside it. */
+async function cancelOurs(): Promise<number> {
+  const marked = uniqueSleep();
+  const { task_id } = await spawn(`run: ${marked}`);
+  const pid = await settledCommand(marked);
+  const start = performance.now();
+  const answer = call(client, 'cancel-task', { task_id }).then(() => {
+    if (isAlive(pid)) throw new Error('The process is alive.');
+    answers.push(performance.now() - start);
+  });
+  const gone = await untilGone(pid, start);
+  await answer;
+  return gone;
+}
+
+async function cancelScript(): Promise<number> {
+  const marked = uniqueSleep();
+  const threadId = await script.thread();
+  const turn = script.turn(threadId, `run: ${marked}`);
+  const pid = await settledCommand(marked);
+  const start = performance.now();
+  const cancelled = script
+    .call('turn/interrupt', { threadId, turnId: '' })
+    .then(() => turn)
+    .then(() => script.call('thread/backgroundTerminals/clean', { threadId }));
+  const gone = await untilGone(pid, start);
+  await cancelled;
+  return gone;
+}
+
+/** The process of a command that has run for a while: an interrupt still ends one that only just started (seen). */
+async function settledCommand(marked: string): Promise<number> {
+  const [pid = 0] = await until('the command runs', () => {
+    const pids = processesWith(marked);
+    return pids.length > 0 ? pids : undefined;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  return pid;
+}
+
+async function untilGone(pid: number, start: number): Promise<number> {
+  while (isAlive(pid)) await new Promise(setImmediate);
+  return performance.now() - start;
+}
+
+/** In this process, so that its event loop can be watched. */
+async function deltas(): Promise<void> {
+  const [ours, bare, blocks]: [number[], number[], number[]] = [[], [], []];
+  const prompt = 'deltas 10000 12';
+  for (let round = 0; round < 3; round++) {
+    const worker = await startWorker(rig);
+    const first = await worker.tasks.spawn({ prompt: 'say warm' }, 'bench');
+    await worker.tasks.wait({ caller: 'bench', ids: [first.id], until: 'all', timeoutMs: 10_000 });
+    const loop = monitorEventLoopDelay({ resolution: 1 });
+    loop.enable();
+    ours.push(
+      await time(async () => {
+        const { id } = await worker.tasks.spawn({ prompt }, 'bench');
+        await worker.tasks.wait({ caller: 'bench', ids: [id], until: 'all', timeoutMs: 60_000 });
+      }),
+    );
+    loop.disable();
+    blocks.push(loop.max / 1e6);
+    await worker.shutDown();
+    const own = new BareScript(rig);
+    await own.start();
+    await own.run('say warm');
+    bare.push(await time(() => own.run(prompt)));
+    await own.stop();
+  }
+  report('10,000 deltas into log and journal', 'ms', ours, bare);
+  process.stdout.write(
+    `${'longest block of the event loop meanwhile'.padEnd(52)} ${Math.max(...blocks)
+      .toFixed(1)
+      .padStart(9)} ms\n`,
+  );
+}

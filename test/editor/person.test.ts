@@ -1,0 +1,132 @@
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { type Demo, startDemo } from '../rig/demo';
+import { type Editor, startEditor } from '../rig/editor';
+import { processesWith } from '../rig/processes';
+import { until } from '../rig/until';
+import { Workbench } from './workbench';
+
+let demo: Demo;
+let editor: Editor;
+let workbench: Workbench;
+
+beforeAll(async () => {
+  demo = await startDemo(0);
+  const askCopilot = [
+    'call spawn-task {"prompt": "say delegated and done", "labels": ["from Copilot"]}',
+    'call wait-task {"task_id": "{{task_id}}"}',
+  ];
+  editor = await startEditor({
+    workspace: demo.workspace,
+    env: { ...demo.env, LAB_QUERY: askCopilot.join('\n') },
+    settings: {
+      'codexWorker.codexPath': demo.codexPath,
+      'workbench.colorTheme': 'Default Dark Modern',
+      'workbench.secondarySideBar.defaultVisibility': 'hidden',
+    },
+    extensions: [join(import.meta.dirname, 'chatModel')],
+  });
+  workbench = await Workbench.open(editor);
+});
+afterAll(async () => {
+  await workbench.close();
+  await editor.stop();
+  await demo.stop();
+});
+afterEach(async ({ task }) => {
+  if (task.result?.state === 'fail') await workbench.shot(`failed ${task.name.slice(0, 40)}`);
+});
+
+async function askCopilot(): Promise<void> {
+  const answers = workbench.answers('delegated and done');
+  const before = await answers.count();
+  await workbench.askCopilot();
+  await until('the answer', async () => (await answers.count()) > before, 60_000);
+}
+
+it("Copilot's agent spawns a task, waits and reports its result", async () => {
+  await askCopilot();
+  await workbench.showTasks();
+  await workbench.row('say delegated and done').first().waitFor();
+  await workbench.shot('agent');
+  await workbench.palette('View: Hide Secondary Side Bar');
+});
+
+it('a person sees a task ask, allows it in the tree, and sees it finish', async () => {
+  await workbench.newTask('Fix the failing test');
+  await workbench.row('Needs you').waitFor();
+  await workbench.row('Allow to run: node --test?').waitFor();
+  await workbench.statusBar().filter({ hasText: '1 needs you' }).waitFor();
+  await workbench.inline('Fix the failing test', 'Open Log');
+  await workbench.page.locator('.panel .view-line', { hasText: 'asks' }).first().waitFor();
+  await workbench.row('greet.js').filter({ hasText: 'update' }).click();
+  await workbench.page.locator('.tab', { hasText: 'greet.js' }).waitFor();
+  await workbench.palette('Notifications: Clear All Notifications');
+  await workbench.page.locator('.notification-toast').waitFor({ state: 'hidden' });
+  await workbench.shot('asking');
+  await workbench.inline('Allow to run: node --test?', 'Approve');
+  await workbench.page.locator('.panel .view-line', { hasText: 'its test passes now' }).first().waitFor();
+  await workbench.row('1 file changed').waitFor();
+  await workbench.shot('finished');
+});
+
+it('a person rejects what a task asks from the palette', async () => {
+  await workbench.newTask('run!: touch forbidden.txt');
+  await workbench.row('Allow to run: touch forbidden.txt?').waitFor();
+  await workbench.palette('Codex Worker: Reject');
+  await workbench.pick('touch forbidden.txt').click();
+  await until('the task is over', async () => (await workbench.row('Needs you').count()) === 0);
+});
+
+it('a person watches the streaming log of a task and cancels it with the inline button', async () => {
+  const marked = `sleep 5${process.pid}.1`;
+  await workbench.newTask(`run: for n in 1 2 3; do echo "line $n"; sleep 0.3; done; ${marked}`);
+  await workbench.inline('for n in 1 2 3', 'Open Log');
+  await workbench.page
+    .locator('.panel .view-line', { hasText: /^line.3$/ })
+    .first()
+    .waitFor();
+  await until('the command runs', () => processesWith(marked).length > 0);
+  await workbench.shot('running');
+  await workbench.inline('for n in 1 2 3', 'Cancel Task');
+  await workbench.row('cancelled').first().waitFor();
+  await until('the process is dead', () => processesWith(marked).length === 0, 100);
+});
+
+it('a person cancels several tasks from the palette', async () => {
+  const marks = [1, 2].map((index) => `sleep 6${process.pid}.${index}`);
+  for (const marked of marks) await workbench.newTask(`run: ${marked}`);
+  await until('the commands run', () => marks.every((marked) => processesWith(marked).length > 0));
+  await workbench.palette('Codex Worker: Cancel Task');
+  for (const marked of marks) await workbench.pick(marked).click();
+  await workbench.shot('picking');
+  await workbench.page.getByRole('button', { name: 'OK' }).click();
+  await until('the processes are dead', () => marks.flatMap(processesWith).length === 0);
+});
+
+it('a person finds every task again after a reload, and decides about the one that was at work', async () => {
+  const marked = `sleep 7${process.pid}.1`;
+  await workbench.newTask(`run: ${marked}`);
+  await until('the command runs', () => processesWith(marked).length > 0);
+  await workbench.reopen();
+  await workbench.showTasks();
+  await workbench.row('Continue in a new one?').waitFor();
+  expect(processesWith(marked)).toEqual([]);
+  await workbench.row('Fix the failing test').first().waitFor();
+  await workbench.still();
+  await workbench.shot('reopened');
+  await workbench.inline('Continue in a new one?', 'Reject');
+  await until('nobody asks', async () => (await workbench.row('Needs you').count()) === 0);
+});
+
+it('after a reload with our view and the chat closed the extension is active and serves its tools', async () => {
+  await workbench.reopen();
+  await workbench.page.reload();
+  await workbench.statusBar().waitFor();
+  await workbench.page.locator('.part.sidebar .composite.title', { hasText: 'Explorer' }).waitFor();
+  expect(await workbench.page.locator('.interactive-session:visible').count()).toBe(0);
+  await workbench.palette('Codex Worker: Show MCP Connection');
+  await workbench.pick('unix:///').waitFor();
+  await workbench.page.keyboard.press('Escape');
+  await askCopilot();
+});

@@ -1,0 +1,217 @@
+import { access, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { type Demo, startDemo } from '../rig/demo';
+import { type Editor, startEditor } from '../rig/editor';
+import { callRefused, connectHttp } from '../rig/mcpRig';
+import { until } from '../rig/until';
+import { Workbench } from './workbench';
+
+let demo: Demo;
+let editor: Editor;
+let workbench: Workbench;
+
+beforeAll(async () => {
+  demo = await startDemo(0);
+  const askCopilot = [
+    'call spawn-task {"prompt": "run!: touch from-copilot.txt"}',
+    'call wait-task {"task_id": "{{task_id}}"}',
+    'call wait-task {"task_id": "{{task_id}}", "timeout_ms": 60000}',
+    'call wait-task {"task_id": "{{task_id}}", "timeout_ms": 60000}',
+  ];
+  editor = await startEditor({
+    workspace: demo.workspace,
+    env: { ...demo.env, LAB_QUERY: askCopilot.join('\n') },
+    settings: {
+      'codexWorker.codexPath': demo.codexPath,
+      'workbench.colorTheme': 'Default Dark Modern',
+      'workbench.secondarySideBar.defaultVisibility': 'hidden',
+    },
+    extensions: [join(import.meta.dirname, 'chatModel')],
+  });
+  workbench = await Workbench.open(editor);
+});
+afterAll(async () => {
+  await workbench.close();
+  await editor.stop();
+  await demo.stop();
+});
+afterEach(async ({ task }) => {
+  if (task.result?.state === 'fail') await workbench.shot(`failed ${task.name.slice(0, 40)}`);
+});
+
+const toast = (text: string) => workbench.page.locator('.notification-toast', { hasText: text });
+const exists = (name: string): Promise<boolean> =>
+  access(join(demo.workspace, name)).then(
+    () => true,
+    () => false,
+  );
+
+async function nobodyAsks(): Promise<void> {
+  await until('nobody asks', async () => (await workbench.statusBar('needs you').count()) === 0);
+}
+
+it('a person approves a command from the notification, one notification at a time, and sees who finished', async () => {
+  await workbench.showTasks();
+  await workbench.newTask('run!: touch one.txt');
+  await workbench.row('Allow to run: touch one.txt?').waitFor();
+  expect(await toast('touch one.txt').count()).toBe(0);
+  await workbench.newTask('run!: touch two.txt');
+  await workbench.row('Allow to run: touch two.txt?').waitFor();
+  await workbench.palette('Notifications: Clear All Notifications');
+  await workbench.palette('View: Show Explorer');
+  await toast('asks to run: touch one.txt (It needs to leave the sandbox.), and 1 more').waitFor();
+  await workbench.still();
+  expect(await workbench.page.locator('.notification-toast', { hasText: 'asks to' }).count()).toBe(1);
+  await workbench.shot('notification');
+  await toast('touch one.txt').getByRole('link', { name: 'Approve' }).click();
+  await until('it ran', () => exists('one.txt'));
+  await toast('asks to run: touch two.txt (It needs to leave the sandbox.) —').waitFor();
+  await toast('touch two.txt').getByRole('link', { name: 'Reject' }).click();
+  await toast('asks to').waitFor({ state: 'hidden' });
+  await nobodyAsks();
+  await workbench.statusBar('Codex finished').waitFor();
+  expect(await exists('two.txt')).toBe(false);
+  await workbench.showTasks();
+});
+
+it('a notification goes when the request is put off, answered elsewhere, or its task is in view', async () => {
+  await workbench.newTask('run!: touch [Approve](command:codexWorker.cancelAll).txt');
+  await workbench.palette('View: Show Explorer');
+  await toast('touch ［Approve］').waitFor();
+  expect(await toast('touch').getByRole('link').allTextContents()).toEqual(['Approve', 'Reject', 'Decide…']);
+  await toast('touch').getByRole('button', { name: 'Cancel' }).click();
+  await toast('touch').waitFor({ state: 'hidden' });
+  await workbench.statusBar('still waits for you').waitFor();
+  await workbench.showTasks();
+  await workbench.newTask('run!: touch three.txt');
+  await workbench.row('Allow to run: touch three.txt?').waitFor();
+  await workbench.palette('View: Show Explorer');
+  await toast('touch three.txt').waitFor();
+  await workbench.showTasks();
+  await toast('touch three.txt').waitFor({ state: 'hidden' });
+  await workbench.inline('Allow to run: touch three.txt?', 'Reject');
+  await workbench.palette('Codex Worker: Decide…');
+  await workbench.pick('［Approve］').or(workbench.pick('[Approve]')).click();
+  await workbench.pick('Always allow').waitFor();
+  await workbench.still();
+  await workbench.shot('deciding');
+  await workbench.pick('Reject and stop').click();
+  await nobodyAsks();
+});
+
+it('a person approves from the palette', async () => {
+  await workbench.newTask('run!: touch four.txt');
+  await workbench.row('Allow to run: touch four.txt?').waitFor();
+  await workbench.palette('Codex Worker: Approve');
+  await workbench.pick('touch four.txt').click();
+  await until('it ran', () => exists('four.txt'));
+  await nobodyAsks();
+});
+
+it('a person reviews a patch in the diff editor and rejects it there', async () => {
+  const before = await readFile(join(demo.workspace, 'src/greet.js'), 'utf8');
+  const patch = String.raw`*** Begin Patch\n*** Update File: src/greet.js\n@@\n-  return 'Hello ' + name;\n+  return 'Goodbye ' + name;\n*** End Patch`;
+  await workbench.newTask(`patch-raw: ${patch}`, { profile: 'Ask' });
+  await workbench.row('Allow to change src/greet.js?').waitFor();
+  await workbench.inline('Allow to change src/greet.js?', 'Review Changes');
+  const tab = workbench.page.locator('.tab', { hasText: 'Codex wants to change greet.js' });
+  await tab.waitFor();
+  const side = (name: string, text: string) =>
+    workbench.page.locator(`.monaco-diff-editor .editor.${name} .view-line`, { hasText: text }).first();
+  await side('original', 'Hello').waitFor();
+  await side('modified', 'Goodbye').waitFor();
+  await workbench.shot('review');
+  await workbench.page.locator('.editor-actions .action-label[aria-label^="Reject"]').first().click();
+  await tab.waitFor({ state: 'hidden' });
+  await nobodyAsks();
+  expect(await readFile(join(demo.workspace, 'src/greet.js'), 'utf8')).toBe(before);
+});
+
+it('a person approves a patch of several files where they are shown together', async () => {
+  const patch = String.raw`*** Begin Patch\n*** Add File: six.txt\n+6\n*** Add File: seven.txt\n+7\n*** End Patch`;
+  await workbench.newTask(`patch-raw: ${patch}`, { profile: 'Ask' });
+  await workbench.row('Allow to change').waitFor();
+  await workbench.inline('Allow to change', 'Review Changes');
+  const tab = workbench.page.locator('.tab', { hasText: 'Codex wants to change 2 files' });
+  await tab.waitFor();
+  await workbench.page.locator('.multiDiffEntry', { hasText: 'seven.txt' }).waitFor();
+  await workbench.shot('review several');
+  await workbench.page.locator('.editor-actions .action-label[aria-label^="Approve"]').first().click();
+  await until('it is made', async () => (await exists('six.txt')) && (await exists('seven.txt')));
+  await tab.waitFor({ state: 'hidden' });
+  await nobodyAsks();
+});
+
+it('a person sees all of a long command before deciding', async () => {
+  const long = `touch eight.txt ${'# and more '.repeat(40)}`;
+  await workbench.newTask(`run!: ${long}`);
+  await workbench.row('Allow to run: touch eight.txt').waitFor();
+  await workbench.palette('View: Show Explorer');
+  await toast('touch eight.txt').waitFor();
+  expect(await toast('touch eight.txt').getByRole('link').allTextContents()).toEqual(['Show all', 'Reject']);
+  await toast('touch eight.txt').getByRole('link', { name: 'Show all' }).click();
+  await workbench.page.locator('.editor-instance .view-line', { hasText: 'asks to run' }).waitFor();
+  await workbench.shot('show all');
+  await workbench.page.locator('.editor-actions .action-label[aria-label^="Approve"]').first().click();
+  await until('it ran', () => exists('eight.txt'));
+  await workbench.showTasks();
+});
+
+it('a person answers a question with an option, and with free text', async () => {
+  await workbench.newTask('ask Which colour?');
+  await workbench.row('Which colour?').nth(1).waitFor();
+  await workbench.shot('question');
+  await workbench.inline('ask Which colour?', 'Answer');
+  await workbench.pick('Beta').click();
+  await nobodyAsks();
+  await workbench.newTask('ask Which size?');
+  await workbench.row('Which size?').nth(1).waitFor();
+  await workbench.palette('Codex Worker: Answer');
+  await workbench.pick('Which size?').click();
+  await workbench.pick('Another answer').click();
+  await workbench.input.fill('enormous');
+  await workbench.input.press('Enter');
+  await nobodyAsks();
+  const log = workbench.page.locator('.panel .view-line', { hasText: 'enormous' }).first();
+  await workbench.inline('ask Which size?', 'Open Log');
+  await log.waitFor();
+});
+
+it('a task with full access is confirmed each time, and is not started without', async () => {
+  const dialog = workbench.page.locator('.monaco-dialog-box', { hasText: 'Full access for this task?' });
+  await workbench.newTask('run: touch five.txt', { profile: 'Full access', waits: false });
+  await dialog.waitFor();
+  await workbench.shot('full access');
+  await dialog.getByRole('button', { name: 'Cancel' }).click();
+  await dialog.waitFor({ state: 'hidden' });
+  expect(await workbench.row('touch five.txt').count()).toBe(0);
+  await workbench.newTask('run: touch five.txt', { profile: 'Full access', waits: false });
+  await dialog.getByRole('button', { name: 'Run with full access' }).click();
+  await until('it ran', () => exists('five.txt'));
+});
+
+it("Copilot's agent waits again and goes on by itself after the person has answered; a later answer learns who was first", async () => {
+  await workbench.askCopilot();
+  await workbench.row('Allow to run: touch from-copilot.txt?').waitFor();
+  await workbench.inline('Allow to run: touch from-copilot.txt?', 'Approve');
+  await workbench.answers('"status":"completed"').waitFor({ timeout: 60_000 });
+  await workbench.shot('agent goes on');
+  expect(await exists('from-copilot.txt')).toBe(true);
+  const text = await workbench.answers('ANSWER').last().innerText();
+  const task_id = /"task_id":\s*"([a-z0-9-]+)"/.exec(text)?.[1];
+  await workbench.palette('Codex Worker: Show MCP Connection');
+  await workbench.pick('Copy configuration').click();
+  const copied = await until('the configuration', () => workbench.page.evaluate(() => navigator.clipboard.readText()));
+  const { servers } = JSON.parse(copied) as {
+    servers: { 'codex-worker': { url: string; headers: { Authorization: string } } };
+  };
+  const { url, headers } = servers['codex-worker'];
+  const client = await connectHttp({ uri: url, token: headers.Authorization.replace('Bearer ', '') });
+  const late = { task_id, type: 'command_approval', request_id: 'r1', decision: 'reject' };
+  expect((await callRefused(client, 'respond-task', late)).error).toMatchObject({
+    code: 'already_answered',
+    message: 'Request r1 was already answered by the person: accepted.',
+  });
+  await client.close();
+});

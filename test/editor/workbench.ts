@@ -1,0 +1,135 @@
+/// <reference lib="dom" />
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Locator, Page } from 'playwright-core';
+import { type Browser, type Editor, enableCopilot, startBrowser } from '../rig/editor';
+import { until } from '../rig/until';
+
+const shots = join(import.meta.dirname, '../../out/screenshots');
+const quickInput = '.quick-input-widget:visible';
+
+/** The real editor in a browser, used as a person uses it. */
+export class Workbench {
+  page: Page;
+  private browser: Browser;
+  private readonly editor: Editor;
+
+  private constructor(editor: Editor, browser: Browser) {
+    this.editor = editor;
+    this.browser = browser;
+    this.page = browser.page;
+  }
+
+  /** Opens the editor in a browser that does not know it yet. */
+  static async open(editor: Editor): Promise<Workbench> {
+    await mkdir(shots, { recursive: true });
+    const workbench = new Workbench(editor, await startBrowser());
+    await workbench.load();
+    return workbench;
+  }
+
+  /** The same in another new browser. */
+  async reopen(): Promise<void> {
+    await this.close();
+    this.browser = await startBrowser();
+    this.page = this.browser.page;
+    await this.load();
+  }
+
+  close(): Promise<void> {
+    return this.browser.close();
+  }
+
+  async shot(name: string): Promise<void> {
+    await this.page.screenshot({ path: join(shots, `${name}.png`) });
+  }
+
+  /** Resolves when nothing moves, for a picture. */
+  async still(): Promise<void> {
+    await this.page.evaluate(() =>
+      Promise.allSettled(
+        document
+          .getAnimations()
+          .flatMap((one) => (one.effect?.getTiming().iterations === Infinity ? [] : one.finished)),
+      ),
+    );
+  }
+
+  statusBar(text = 'Codex'): Locator {
+    return this.page.locator('.statusbar-item', { hasText: text });
+  }
+
+  /** A row of our tree. */
+  row(text: string): Locator {
+    return this.page.locator('.pane-body .monaco-list-row', { hasText: text });
+  }
+
+  /** A row of what the editor offers to pick. */
+  pick(text: string): Locator {
+    return this.page.locator(`${quickInput} .monaco-list-row`, { hasText: text }).first();
+  }
+
+  /** The box of what the editor asks to type. */
+  get input(): Locator {
+    return this.page.locator(`${quickInput} input`).first();
+  }
+
+  async palette(command: string): Promise<void> {
+    await this.page.keyboard.press('F1');
+    await this.input.fill(`>${command}`);
+    await this.pick(command).click();
+    // Where the mouse rests, a hover would cover what comes next.
+    await this.page.mouse.move(640, 795);
+  }
+
+  async showTasks(): Promise<void> {
+    const icon = this.page.locator('[aria-label^="Codex Worker"]');
+    await this.page.locator('.activitybar .action-item', { has: icon }).click();
+  }
+
+  /** Starts a task, in an approval profile if one is named, and waits until it is in the tree. */
+  async newTask(prompt: string, { profile, waits = true }: { profile?: string; waits?: boolean } = {}): Promise<void> {
+    await this.palette('Codex Worker: New Task');
+    const title = this.page.locator('.quick-input-title', { hasText: 'New Codex Task' });
+    await title.waitFor();
+    if (profile !== undefined) {
+      await this.page.locator(`${quickInput} .action-label[aria-label="When shall it ask you?"]`).click();
+      await this.pick(profile).click();
+      await title.waitFor();
+    }
+    await this.input.fill(prompt);
+    await this.input.press('Enter');
+    if (waits) await this.row(prompt.slice(0, 60)).first().waitFor();
+  }
+
+  /** Clicks an inline action of a row. */
+  async inline(text: string, action: string): Promise<void> {
+    await this.row(text).first().hover();
+    await this.row(text).first().locator(`.action-label[aria-label^="${action}"]`).click();
+  }
+
+  /** Has Copilot's agent do what LAB_QUERY says, allowing its first tool; resolves when it has begun. */
+  async askCopilot(): Promise<void> {
+    const allow = this.page.getByRole('button', { name: /^Allow/ }).first();
+    await until('Copilot asks', async () => {
+      // Right after a reload the chat model may not be there yet.
+      await this.palette('Lab: Ask Copilot');
+      return allow.waitFor({ timeout: 15_000 }).then(
+        () => true,
+        () => false,
+      );
+    });
+    await allow.click();
+  }
+
+  /** Copilot's answers that hold a text. */
+  answers(text: string): Locator {
+    return this.page.locator('.interactive-response', { hasText: text });
+  }
+
+  private async load(): Promise<void> {
+    await enableCopilot(this.page, this.editor);
+    await this.page.goto(this.editor.folderUrl);
+    await this.statusBar().waitFor();
+  }
+}

@@ -1,0 +1,121 @@
+import type {
+  Agent,
+  AgentThread,
+  ModelInfo,
+  StopReport,
+  ThreadSink,
+  ThreadSpec,
+  TurnInput,
+} from '../../src/core/ports';
+import type { Answer, RequestQuestion } from '../../src/core/pendingRequest';
+import { command } from './snapshots';
+import type { TurnOutcome } from '../../src/core/taskEvent';
+import type { TaskError } from '../../src/core/errors';
+
+const nothing: StopReport = { killed: [], alive: [], unattributed: [] };
+
+/** A thread that does what its test tells it. */
+export class FakeThread implements AgentThread {
+  readonly model = 'fake-model';
+  readonly reasoning = null;
+  readonly inputs: TurnInput[] = [];
+  readonly steered: string[] = [];
+  readonly answers: Answer[] = [];
+  report = nothing;
+  stops = 0;
+  settles = 0;
+  /** Held back until the test lets them go. */
+  settling: Promise<void> = Promise.resolve();
+  private turn = 0;
+
+  readonly id: string;
+  readonly sink: ThreadSink;
+
+  constructor(id: string, sink: ThreadSink) {
+    this.id = id;
+    this.sink = sink;
+  }
+
+  startTurn(input: TurnInput): Promise<void> {
+    this.inputs.push(input);
+    this.begin();
+    return Promise.resolve();
+  }
+
+  steer(text: string): Promise<boolean> {
+    this.steered.push(text);
+    return Promise.resolve(true);
+  }
+
+  stop(): Promise<StopReport> {
+    this.stops++;
+    this.end('interrupted');
+    return Promise.resolve(this.report);
+  }
+
+  async settle(): Promise<StopReport> {
+    this.settles++;
+    await this.settling;
+    return this.report;
+  }
+
+  dispose(): void {
+    this.steered.length = 0;
+  }
+
+  begin(): void {
+    this.sink.onEvent({ type: 'turnStarted', turnId: `t${++this.turn}` });
+  }
+
+  /** Asks, and confirms the answer as Codex does. */
+  ask(question: RequestQuestion = command('ls'), key = '0'): void {
+    const answer = (answered: Answer): void => {
+      this.answers.push(answered);
+      this.sink.onRequestResolved(key);
+    };
+    this.sink.onRequest({ key, turnId: `t${this.turn}`, question, answer });
+  }
+
+  say(text: string): void {
+    this.sink.onEvent({ type: 'message', itemId: `m${this.turn}`, text });
+  }
+
+  end(outcome: TurnOutcome = 'completed', error: TaskError | null = null): void {
+    this.sink.onEvent({ type: 'turnCompleted', turnId: `t${this.turn}`, outcome, error, durationMs: 5 });
+  }
+}
+
+export class FakeAgent implements Agent {
+  readonly threads: FakeThread[] = [];
+  readonly specs: ThreadSpec[] = [];
+  known: readonly ModelInfo[] | undefined = undefined;
+  trouble: Error | null = null;
+  opening: Promise<void> = Promise.resolve();
+
+  ready(): Promise<void> {
+    return this.trouble ? Promise.reject(this.trouble) : Promise.resolve();
+  }
+
+  models(): Promise<readonly ModelInfo[] | undefined> {
+    return Promise.resolve(this.known);
+  }
+
+  async open(spec: ThreadSpec, sink: ThreadSink): Promise<FakeThread> {
+    this.specs.push(spec);
+    await this.opening;
+    const thread = new FakeThread(`thread-${this.threads.length}`, sink);
+    this.threads.push(thread);
+    return thread;
+  }
+
+  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink): FakeThread {
+    this.specs.push(spec);
+    const thread = new FakeThread(threadId, sink);
+    this.threads.push(thread);
+    return thread;
+  }
+
+  dispose(): void {
+    this.threads.length = 0;
+  }
+}

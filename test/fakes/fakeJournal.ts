@@ -1,0 +1,55 @@
+import type { DiskPaths, Journal, JournalFile, JournalPart, StoredRequest, StoredTask } from '../../src/core/ports';
+import type { TaskSnapshot } from '../../src/core/taskSnapshot';
+
+/** Keeps journals in memory. */
+export class FakeJournal implements Journal {
+  readonly texts = new Map<string, string>();
+  readonly metas: TaskSnapshot[] = [];
+
+  paths(id: string): DiskPaths {
+    const dir = `/state/${id}`;
+    return { dir, events_log: dir, timeline_log: dir, summary_log: dir, verbose_log: dir, meta: dir };
+  }
+
+  has(): boolean {
+    return false;
+  }
+
+  append(id: string, file: JournalFile, text: string): void {
+    this.texts.set(`${id}/${file}`, this.text(id, file) + text);
+  }
+
+  text(id: string, file: JournalFile): string {
+    return this.texts.get(`${id}/${file}`) ?? '';
+  }
+
+  saveMeta(snapshot: TaskSnapshot): void {
+    this.metas.push(snapshot);
+  }
+
+  readonly requests = new Map<string, StoredRequest>();
+  stored: readonly StoredTask[] = [];
+
+  saveRequest(id: string, request: StoredRequest): void {
+    this.requests.set(id, request);
+  }
+
+  readonly removed: string[] = [];
+
+  remove(id: string): void {
+    this.removed.push(id);
+  }
+
+  load(): Promise<readonly StoredTask[]> {
+    return Promise.resolve(this.stored);
+  }
+
+  read(id: string, file: JournalFile): Promise<JournalPart> {
+    const text = this.text(id, file);
+    return Promise.resolve({ text, nextOffset: text.length, size: text.length });
+  }
+
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
+}

@@ -1,0 +1,94 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import type { Worker } from '../../src/worker';
+import { type CodexRig, startCodexRig, startWorker } from '../rig/codexRig';
+
+let rig: CodexRig;
+let worker: Worker | undefined;
+
+beforeAll(async () => {
+  rig = await startCodexRig();
+});
+afterAll(() => rig.dispose());
+afterEach(async () => {
+  await worker?.shutDown();
+  worker = undefined;
+});
+
+/** A program in front of the real Codex, as a version manager or a container would put one there. */
+async function wrapper(name: string, script: string): Promise<string> {
+  const path = join(rig.dir, name);
+  await writeFile(path, `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+  return path;
+}
+
+async function refusal(
+  changes: Partial<CodexRig>,
+  sandbox: 'workspace-write' | 'danger-full-access' = 'danger-full-access',
+): Promise<unknown> {
+  worker = await startWorker({ ...rig, ...changes });
+  return worker.tasks.spawn({ prompt: 'say hi', sandbox }, 'test').then(
+    () => null,
+    (error: unknown) => error,
+  );
+}
+
+it('a Codex that is not there, does not run or is too old is refused with what to do', async () => {
+  expect(await refusal({ codexPath: join(rig.dir, 'nothing') })).toMatchObject({
+    code: 'codex_not_found',
+    hint: expect.stringContaining('npm install -g @openai/codex') as string,
+  });
+  expect(await refusal({ codexPath: await wrapper('broken', 'echo "no such library" >&2; exit 1') })).toMatchObject({
+    code: 'codex_not_found',
+    message: expect.stringContaining('no such library') as string,
+  });
+  expect(await refusal({ codexPath: await wrapper('old', 'echo codex-cli 0.100.0') })).toMatchObject({
+    code: 'codex_too_old',
+    message: expect.stringContaining('Codex 0.100.0') as string,
+  });
+});
+
+it('a Codex that is not logged in is refused before any turn', async () => {
+  const codexHome = join(rig.dir, 'fresh-home');
+  await mkdir(codexHome);
+  const env = { CODEX_HOME: codexHome, OPENAI_API_KEY: '', CODEX_API_KEY: '' };
+  expect(await refusal({ env })).toMatchObject({
+    code: 'codex_not_logged_in',
+    hint: expect.stringContaining('codex login') as string,
+  });
+  expect(worker?.tasks.snapshots()).toEqual([]);
+});
+
+it('an app-server that ends at its start is told, and the next task tries again', async () => {
+  const flag = join(rig.dir, 'works');
+  const codexPath = await wrapper(
+    'flaky',
+    `[ "$1" != app-server ] || [ -e ${flag} ] || { echo "bad config" >&2; exit 3; }\nexec ${rig.codexPath} "$@"`,
+  );
+  expect(await refusal({ codexPath })).toMatchObject({
+    code: 'codex_unavailable',
+    retryable: true,
+    message: expect.stringContaining('bad config') as string,
+  });
+  await writeFile(flag, '');
+  expect(await worker!.tasks.spawn({ prompt: 'say hi' }, 'test')).toMatchObject({ status: 'submitted' });
+});
+
+it('a sandbox that cannot start is found before the first task, and explained', async () => {
+  // The real Codex where no user namespaces can be made, as in many containers.
+  const inner = 'echo 0 > /proc/sys/user/max_user_namespaces && exec "$0" "$@"';
+  const codexPath = await wrapper(
+    'contained',
+    `exec unshare --user --map-root-user sh -c '${inner}' ${rig.codexPath} "$@"`,
+  );
+  expect(await refusal({ codexPath }, 'workspace-write')).toMatchObject({
+    code: 'codex_unavailable',
+    message: expect.stringContaining('sandbox "workspace-write" does not start') as string,
+    hint: expect.stringContaining('user namespaces') as string,
+  });
+  expect(worker?.tasks.snapshots()).toEqual([]);
+  const task = await worker!.tasks.spawn({ prompt: 'say hi', sandbox: 'danger-full-access' }, 'test');
+  const { tasks } = await worker!.tasks.wait({ caller: 'test', ids: [task.id], until: 'all', timeoutMs: 20_000 });
+  expect(tasks[0]).toMatchObject({ status: 'completed' });
+});

@@ -1,0 +1,94 @@
+import { mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { writeCodexHome } from '../../src/demo/codexHome';
+import { type ScriptedModel, startScriptedModel } from '../../src/demo/scriptedModel';
+import { findCodex, thisMachine } from '../../src/codex/findCodex';
+import type { WorkerSettings } from '../../src/core/ports';
+import { Worker } from '../../src/worker';
+
+export const launcherPath = join(import.meta.dirname, '../../node_modules/.bin/codex');
+
+/** The real Codex CLI with a scripted model, in a directory of its own. */
+export interface CodexRig {
+  readonly dir: string;
+  readonly workspace: string;
+  readonly stateDir: string;
+  readonly codexHome: string;
+  readonly codexPath: string;
+  readonly model: ScriptedModel;
+  readonly env: Readonly<Record<string, string>>;
+  dispose(): Promise<void>;
+}
+
+export async function startCodexRig(options: { more?: string; modelUrl?: string } = {}): Promise<CodexRig> {
+  const dir = await realpath(await mkdtemp(join(tmpdir(), 'codex-worker-test-')));
+  const [workspace, stateDir, codexHome] = ['workspace', 'state', 'codex-home'].map((name) => join(dir, name)) as [
+    string,
+    string,
+    string,
+  ];
+  await mkdir(workspace);
+  const model = await startScriptedModel();
+  await writeCodexHome(codexHome, { modelUrl: options.modelUrl ?? model.url, more: options.more ?? '' });
+  const { path: codexPath } = await findCodex(thisMachine(launcherPath, null));
+  return {
+    dir,
+    workspace,
+    stateDir,
+    codexHome,
+    codexPath,
+    model,
+    env: { CODEX_HOME: codexHome },
+    dispose: async () => {
+      await model.close();
+      await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+    },
+  };
+}
+
+export function testSettings(root: string, changes: Partial<WorkerSettings> = {}): WorkerSettings {
+  return {
+    roots: () => [root],
+    trusted: () => true,
+    sandbox: () => 'danger-full-access',
+    approvalPolicy: () => 'never',
+    allowFullAccess: () => true,
+    allowUnknownModels: () => false,
+    agentMayApprove: () => 'always',
+    requestTimeoutMs: () => null,
+    idleTimeoutMs: () => null,
+    maxConcurrentTasks: () => 100,
+    recovery: () => 'fail',
+    elicitation: () => false,
+    personPresent: () => true,
+    keepAliveMs: () => 3_600_000,
+    ...changes,
+  };
+}
+
+export interface WorkerRigOptions {
+  readonly settings?: Partial<WorkerSettings>;
+  readonly threadConfig?: Readonly<Record<string, unknown>>;
+  readonly dynamicTools?: readonly unknown[];
+  readonly lingerMs?: number;
+}
+
+/** A worker on a rig. Its log is kept for failing tests to show. */
+export async function startWorker(
+  rig: CodexRig,
+  options: WorkerRigOptions = {},
+): Promise<Worker & { lines: string[] }> {
+  const lines: string[] = [];
+  const worker = await Worker.create({
+    stateDir: rig.stateDir,
+    settings: testSettings(rig.workspace, options.settings),
+    log: (level, message) => lines.push(`${level} ${message}`),
+    codexPath: () => rig.codexPath,
+    env: rig.env,
+    ...(options.threadConfig ? { threadConfig: options.threadConfig } : {}),
+    ...(options.dynamicTools ? { dynamicTools: options.dynamicTools } : {}),
+    ...(options.lingerMs === undefined ? {} : { lingerMs: options.lingerMs }),
+  });
+  return Object.assign(worker, { lines });
+}

@@ -1,0 +1,183 @@
+import { describe, expect, it } from 'vitest';
+import manifest from '../../package.json';
+import { connectionItems } from '../../src/ui/connection';
+import {
+  CommandId,
+  ContainerId,
+  ItemContext,
+  McpProviderId,
+  requestScheme,
+  RequestContext,
+  SettingId,
+  ViewId,
+} from '../../src/ui/ids';
+import { OutputQueue } from '../../src/ui/outputQueue';
+import { ShownTasks } from '../../src/ui/shownTasks';
+import { countsText, detailsOf, groupOf, taskContext, taskDescription, taskIcon, tasksOf } from '../../src/ui/taskView';
+import { base, command, pending } from '../fakes/snapshots';
+
+describe('package.json', () => {
+  it('contributes exactly what the code knows', () => {
+    const { commands, configuration, views, viewsContainers, mcpServerDefinitionProviders } = manifest.contributes;
+    expect(commands.map((one) => one.command).sort()).toEqual(Object.values(CommandId).sort());
+    expect(Object.keys(configuration.properties).sort()).toEqual(Object.values(SettingId).sort());
+    expect(views[ContainerId].map((one) => one.id)).toEqual(Object.values(ViewId));
+    expect(viewsContainers.activitybar.map((one) => one.id)).toEqual([ContainerId]);
+    expect(mcpServerDefinitionProviders.map((one) => one.id)).toEqual([McpProviderId]);
+  });
+
+  it('names only commands and items that there are in its menus', () => {
+    const entries = Object.values(manifest.contributes.menus).flat();
+    const commands: string[] = Object.values(CommandId);
+    const requests = Object.values(RequestContext).flatMap((one) => [`request.${one}`, `task.asking.${one}`]);
+    const contexts = [...Object.values(ItemContext), ...requests];
+    expect(entries.filter((entry) => !commands.includes(entry.command))).toEqual([]);
+    const patterns = entries.flatMap((entry) => /viewItem =~ \/(.+)\//.exec(entry.when)?.[1] ?? []);
+    const schemes = entries.flatMap((entry) => /resourceScheme == (\S+)/.exec(entry.when)?.[1] ?? []);
+    expect(new Set(schemes)).toEqual(new Set([requestScheme]));
+    for (const pattern of patterns) {
+      expect(
+        contexts.some((context) => new RegExp(pattern).test(context)),
+        pattern,
+      ).toBe(true);
+    }
+  });
+
+  it('pins the API to the oldest editor that it runs in, and keeps what is dangerous to the machine', () => {
+    expect(manifest.engines.vscode).toBe(`^${manifest.devDependencies['@types/vscode']}`);
+    const { properties } = manifest.contributes.configuration;
+    const dangerous = [
+      SettingId.codexPath,
+      SettingId.defaultSandbox,
+      SettingId.allowFullAccess,
+      SettingId.agentMayApprove,
+    ] as const;
+    expect(dangerous.map((id) => properties[id].scope)).toEqual(dangerous.map(() => 'machine'));
+    expect(manifest.activationEvents).toContain('onStartupFinished');
+  });
+});
+
+describe('the tree', () => {
+  it('groups by what needs the person, what runs, and what is finished, newest end first', () => {
+    const tasks = [
+      { ...base, id: 'a', status: 'completed', endedAt: 10 },
+      { ...base, id: 'b', status: 'working' },
+      { ...base, id: 'c', status: 'input_required' },
+      { ...base, id: 'd', status: 'failed', endedAt: 20 },
+    ] as const;
+    expect(tasks.map(groupOf)).toEqual(['finished', 'running', 'asking', 'finished']);
+    expect(tasksOf('finished', tasks).map((task) => task.id)).toEqual(['d', 'a']);
+    expect(tasks.map(taskContext)).toEqual(['task.finished', 'task.running', 'task.asking', 'task.finished']);
+    expect(countsText(tasks)).toBe('1 needs you, 1 running');
+    expect(tasks.map((task) => taskIcon(task).id)).toEqual(['pass', 'sync~spin', 'question', 'error']);
+  });
+
+  it('describes what a task does, its time, model and tokens', () => {
+    const usage = {
+      totalTokens: 5_120,
+      inputTokens: 1,
+      cachedInputTokens: 0,
+      outputTokens: 1,
+      reasoningTokens: 0,
+      lastTokens: 1,
+      contextWindow: null,
+    };
+    expect(taskDescription({ ...base, usage, labels: ['auth'] }, 66_000)).toBe(
+      'thinking · 1 m 05 s · gpt-5.5 · 5.1k tokens · auth',
+    );
+    const error = { code: 'model_error', message: 'No model.', retryable: true, hint: 'Later.' } as const;
+    expect(taskDescription({ ...base, status: 'failed', endedAt: 1_900, error }, 0)).toBe(
+      'No model. · 900 ms · gpt-5.5',
+    );
+  });
+
+  it('shows below a task what it asks first, then its error, plan and work', () => {
+    const details = detailsOf({
+      ...base,
+      pending: [pending(command('rm x', 'why'))],
+      plan: [
+        { step: 'look', status: 'completed' },
+        { step: 'write', status: 'pending' },
+      ],
+      items: [
+        { kind: 'command', id: '1', command: 'ls', exitCode: 0, outcome: 'completed' },
+        { kind: 'command', id: '2', command: 'no', exitCode: null, outcome: 'declined' },
+        {
+          kind: 'files',
+          id: '3',
+          outcome: 'completed',
+          files: [{ path: '/ws/a.ts', kind: 'update', added: 1, removed: 2 }],
+        },
+        { kind: 'message', id: '4', text: 'hello\nthere' },
+      ],
+      leftovers: [{ pid: 7, command: 'sleep' }],
+    });
+    expect(details.map(({ label, description }) => [label, description])).toEqual([
+      ['Allow to run: rm x?', 'why'],
+      ['Plan', '1 of 2'],
+      ['ls', 'exit 0'],
+      ['no', 'declined'],
+      ['a.ts', 'update +1 −2'],
+      ['hello …', ''],
+      ['process 7 may be left', 'sleep'],
+    ]);
+    expect(details[0]?.request).toEqual({ id: 'r1', context: 'approval' });
+    expect(details[4]?.file).toBe('/ws/a.ts');
+    expect(new Set(details.map(({ id }) => id)).size).toBe(details.length);
+  });
+});
+
+describe('drawing the tree anew', () => {
+  const request = pending(command('rm x'), 5);
+  const asking = { ...base, id: 'asks', status: 'input_required', pending: [request] } as const;
+  const running = { ...base, id: 'runs' };
+  const ended = { ...base, id: 'ended', status: 'completed', endedAt: 9 } as const;
+
+  it('leaves a task that waits for the person alone until what it shows changes', () => {
+    const shown = new ShownTasks();
+    shown.show([asking, running]);
+    expect(shown.update([{ ...asking, updatedAt: 9_000 }])).toEqual({ kind: 'tasks', tasks: [] });
+    const later = { ...running, updatedAt: 9_000 };
+    expect(shown.update([{ ...asking, updatedAt: 9_100 }, later])).toEqual({ kind: 'tasks', tasks: [later] });
+    const two = { ...asking, pending: [request, { ...request, id: 'r2' }] };
+    expect(shown.update([two])).toEqual({ kind: 'tasks', tasks: [two] });
+  });
+
+  it('draws only the groups that a task left and joined, and everything when a group comes or goes', () => {
+    const shown = new ShownTasks();
+    shown.show([asking, running, { ...base, id: 'other' }, ended]);
+    expect(shown.update([{ ...running, status: 'failed' }])).toEqual({
+      kind: 'groups',
+      groups: ['running', 'finished'],
+    });
+    expect(shown.update([{ ...asking, status: 'working', pending: [] }])).toEqual({ kind: 'all' });
+    expect(shown.update([{ ...base, id: 'new' }])).toEqual({ kind: 'groups', groups: ['running'] });
+  });
+});
+
+describe('the output of a task', () => {
+  it('is joined between two appends, and a flood is bounded and told', () => {
+    const queue = new OutputQueue();
+    queue.push('a');
+    queue.push('b');
+    expect([queue.take('/log'), queue.take('/log')]).toEqual(['ab', '']);
+    for (let index = 0; index < 2_000; index++) queue.push('x'.repeat(1_000));
+    const text = queue.take('/log');
+    expect(text.length).toBeLessThan(530 * 1024);
+    expect(text).toMatch(/^\n\[\d+ characters skipped; all of it is in \/log\]\n/);
+    queue.push('y'.repeat(600 * 1024));
+    expect(queue.take('/log')).toMatch(/skipped/);
+  });
+});
+
+it('the connection shows the address and copies the token without showing it', () => {
+  const items = connectionItems('unix:///x.sock#/mcp', 'secret');
+  expect(items.flatMap(({ label, description, detail }) => [label, description, detail]).join()).not.toContain(
+    'secret',
+  );
+  expect(JSON.parse(items[1]!.text)).toEqual({
+    servers: {
+      'codex-worker': { type: 'http', url: 'unix:///x.sock#/mcp', headers: { Authorization: 'Bearer secret' } },
+    },
+  });
+});

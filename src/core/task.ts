@@ -34,6 +34,8 @@ export interface TaskParts {
   readonly observer: TaskObserver;
   readonly now: () => number;
   readonly settings: TaskSettings;
+  /** Whether the task may start a turn by itself: trust and settings change while it runs. */
+  readonly mayRun: () => boolean;
 }
 
 export interface TaskObserver {
@@ -242,8 +244,9 @@ export class Task implements ThreadSink {
 
   /** Ends the task for `reason`. Resolves when no process of it is alive; a terminal task stays as it is. */
   async stop(reason: StopReason): Promise<void> {
-    // A task that is settling has its own end under way: the stop joins it, and leaves its outcome alone.
-    await this.ending;
+    // A task that is settling has its own end under way: the stop joins it, and leaves its outcome alone. Any other is
+    // stopped at once, before somebody answers what it asks.
+    if (this.ending) await this.ending;
     this.dropQueue();
     if (this.terminal) return;
     this.note(...stopNote(reason));
@@ -490,6 +493,7 @@ export class Task implements ThreadSink {
       settings: this.parts.settings,
       now: this.parts.now,
       isWorking: () => this.state.kind === 'working',
+      mayGoOn: () => this.parts.mayRun(),
       put: (request, timeoutMs) => this.requests.put(request, timeoutMs),
       withdraw: (requestId) => this.requests.withdraw(requestId, 'codex'),
       resolved: (key) => this.requests.resolved(key),

@@ -303,6 +303,8 @@ export class TaskManager implements Disposable {
       );
     }
     checkAnswer(request.question, answer);
+    // Going on starts a turn, like a message.
+    if (request.question.type === 'recovery' && accepts(answer)) this.assertMayRun(task.spec.sandbox, who.caller);
     if (who.by === 'agent') this.assertAgentMay(answer, id, request);
     this.news.answeredBy(who.caller, id, request.id);
     if (!(await task.answer(request.id, answer, who.by))) throw tooLate(request, task.snapshot());
@@ -393,7 +395,8 @@ export class TaskManager implements Disposable {
 
   private add(spec: TaskSpec): Task {
     const { settings } = this.options;
-    const task = new Task(spec, { observer: this.feed, now: this.now, settings });
+    const mayRun = (): boolean => this.mayRun(spec);
+    const task = new Task(spec, { observer: this.feed, now: this.now, settings, mayRun });
     this.tasks.set(spec.id, task);
     this.dropOldest();
     return task;
@@ -444,6 +447,15 @@ export class TaskManager implements Disposable {
     throw new CallError('not_found', `There is no task "${id}".`, {
       hint: 'Read task:///all for the tasks there are, or call wait-task without a task_id.',
     });
+  }
+
+  private mayRun({ sandbox, spawnedBy }: TaskSpec): boolean {
+    try {
+      this.assertMayRun(sandbox, spawnedBy);
+      return true;
+    } catch {
+      return false;
+    }
   }
 
   /** What may have changed since a task was made or a call came. */

@@ -9,6 +9,8 @@ export interface RecoveryHost {
   readonly settings: Pick<WorkerSettings, 'requestTimeoutMs' | 'idleTimeoutMs' | 'recovery'>;
   readonly now: () => number;
   isWorking(): boolean;
+  /** Whether a turn may be started now without anybody saying so. */
+  mayGoOn(): boolean;
   put(request: AgentRequest, timeoutMs: number | null): string;
   withdraw(requestId: string): void;
   resolved(key: string): void;
@@ -39,7 +41,7 @@ export class TaskRecovery implements Disposable {
     if (settings.recovery() === 'fail' || !this.host.isWorking()) return this.host.fail(error);
     await this.host.clearAway();
     if (!this.host.isWorking()) return;
-    if (settings.recovery() === 'continue') await this.host.goOn(error);
+    if (settings.recovery() === 'continue' && this.host.mayGoOn()) await this.host.goOn(error);
     else this.ask(question, settings.requestTimeoutMs(), error, () => void this.host.goOn(error));
   }
 

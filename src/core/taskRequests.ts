@@ -81,7 +81,14 @@ export class TaskRequests implements Disposable {
     const request = this.open.get(id);
     if (!request) return false;
     this.close(id, by, describeAnswer(request.pending.question, answer));
-    return this.send(id, request.source, answer);
+    const sent = this.send(id, request.source, answer);
+    // It ends the turn: what else the turn asks would be answered too late, and be told as answered (seen with 0.169.0).
+    if (answer.kind === 'decision' && answer.decision === 'cancel') this.declineAll();
+    return sent;
+  }
+
+  private declineAll(): void {
+    for (const id of [...this.open.keys()]) void this.answer(id, declined, 'stop');
   }
 
   /** The agent is done with the request that it knows by this key: it has the answer, or waits for none any more. */

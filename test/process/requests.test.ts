@@ -2,7 +2,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Answer, Decision, RequestQuestion } from '../../src/core/pendingRequest';
-import type { TaskSnapshot } from '../../src/core/taskSnapshot';
+import { type TaskSnapshot, taskTypes } from '../../src/core/taskSnapshot';
 import { type CodexRig, startCodexRig, startWorker } from '../rig/codexRig';
 import { until } from '../rig/until';
 
@@ -277,12 +277,33 @@ describe('races', () => {
   it('an interrupt against an answer ends in one recorded outcome, and no turn hangs', async () => {
     for (let round = 0; round < 10; round++) {
       const { id } = await asking('run: echo raced\nsay after');
-      const answered = worker.tasks.respond(id, 'r1', decide('accept'), asPerson).catch((error: unknown) => error);
-      const cancelled = worker.tasks.cancel([id]);
-      await Promise.all(round % 2 ? [answered, cancelled] : [cancelled, answered]);
-      expect(worker.tasks.get(id)).toMatchObject({ status: 'cancelled', pending: [], leftovers: [] });
-      expect(worker.tasks.get(id).answers).toHaveLength(1);
+      const answer = () => worker.tasks.respond(id, 'r1', decide('accept'), asPerson);
+      const cancel = () => worker.tasks.cancel([id]);
+      const answerFirst = round % 2 === 0;
+      const [first, second] = await Promise.allSettled(answerFirst ? [answer(), cancel()] : [cancel(), answer()]);
+      const { status, pending, leftovers, answers } = worker.tasks.get(id);
+      expect([status, pending, leftovers, answers.length]).toEqual(['cancelled', [], [], 1]);
+      const told = answerFirst ? first : second;
+      if (!answerFirst)
+        expect([told?.status, answers[0]]).toMatchObject(['rejected', { by: 'stop', outcome: 'withdrawn' }]);
+      // An answer that was first either reached Codex or says that it came too late.
+      else if (told?.status === 'rejected') expect(told.reason).toMatchObject({ code: 'already_answered' });
+      if (answerFirst) expect(answers[0]).toMatchObject({ by: 'person', outcome: 'accepted' });
     }
+  });
+
+  it('an answer after one that ends the turn is refused, and nothing is run', async () => {
+    const { id } = await asking('par: tool: ask_manager {} || run: touch never.txt\nsay after');
+    await until('both ask', () => worker.tasks.get(id).pending.length === 2);
+    const { pending } = worker.tasks.get(id);
+    const idOf = (type: string) => pending.find(({ question }) => question.type === type)!.id;
+    const answered = worker.tasks.respond(id, idOf('dynamic_tool'), decide('cancel'), asPerson);
+    await expect(worker.tasks.respond(id, idOf('command_approval'), decide('accept'), asPerson)).rejects.toMatchObject({
+      code: 'already_answered',
+    });
+    await answered;
+    expect(await finish(id)).toMatchObject({ status: 'cancelled' });
+    expect(await readdir(rig.workspace)).not.toContain('never.txt');
   });
 
   it('the same request of several tasks is kept apart', async () => {
@@ -303,6 +324,19 @@ describe('races', () => {
       code: 'already_answered',
     });
   });
+});
+
+it.each(taskTypes)('a %s can ask, in its first turn and after its thread was resumed', async (taskType) => {
+  const { id } = await worker.tasks.spawn({ prompt: 'ask Which one?\nsay after', taskType }, caller);
+  for (const request of ['r1', 'r2']) {
+    await until('it asks', () => worker.tasks.get(id).pending[0]?.id === request);
+    await worker.tasks.respond(id, request, { kind: 'input', answers: { q1: ['Beta'] } }, asPerson);
+    expect(await finishThroughNews(id)).toMatchObject({ status: 'completed', finalMessage: 'after' });
+    expect(toolOutputs()).toContain('"answers":["Beta"]');
+    const text = JSON.stringify(rig.model.requests.at(-1)!.input);
+    expect(text.includes('<collaboration_mode># Plan Mode')).toBe(taskType === 'planner');
+    if (request === 'r1') await worker.tasks.message(id, { text: 'ask And now?\nsay after', mode: 'auto' }, caller);
+  }
 });
 
 it('a secret answer reaches the model and is in no file and no log of ours', async () => {

@@ -5,6 +5,7 @@ import { CallError } from '../../src/core/errors';
 import { type Answer, declined, type RequestQuestion } from '../../src/core/pendingRequest';
 import type { StoredTask, WorkerSettings } from '../../src/core/ports';
 import type { TaskSnapshot } from '../../src/core/taskSnapshot';
+import { person } from '../../src/core/news';
 import { TaskManager } from '../../src/core/taskManager';
 import { FakeAgent, type FakeThread } from '../fakes/fakeAgent';
 import { FakeJournal } from '../fakes/fakeJournal';
@@ -359,17 +360,34 @@ describe('a request', () => {
     );
   });
 
+  it('is declined when another request of its turn was answered with the end of the turn', async () => {
+    const { id, thread } = await running();
+    for (const key of ['0', '1']) thread.ask(command('ls'), key);
+    const cancel: Answer = { kind: 'decision', decision: 'cancel' };
+    await tasks.respond(id, 'r1', cancel, asPerson);
+    await expect(tasks.respond(id, 'r2', accept, asPerson)).rejects.toMatchObject({
+      code: 'already_answered',
+      message: 'Request r2 was declined by the end of its turn, so nobody waits for an answer.',
+    });
+    expect(thread.answers).toEqual([cancel, declined]);
+  });
+
   it('ends in one outcome when a person and an agent answer at the same moment, 200 times', async () => {
     const { id, thread } = await running();
+    const session: Answer = { kind: 'decision', decision: 'accept_for_session' };
     for (let round = 1; round <= 200; round++) {
       thread.ask(command('ls'), String(round));
-      const both = [
-        tasks.respond(id, `r${round}`, accept, asPerson),
-        tasks.respond(id, `r${round}`, { kind: 'decision', decision: 'accept_for_session' }, asAgent),
-      ];
-      const settled = await Promise.allSettled(round % 2 ? both : both.reverse());
-      expect(settled.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+      const request = `r${round}`;
+      const answering = {
+        person: () => tasks.respond(id, request, accept, asPerson),
+        agent: () => tasks.respond(id, request, session, asAgent),
+      };
+      const order = round % 2 ? (['person', 'agent'] as const) : (['agent', 'person'] as const);
+      const settled = await Promise.allSettled(order.map((who) => answering[who]()));
+      expect(settled.map(({ status }) => status)).toEqual(['fulfilled', 'rejected']);
       expect(thread.answers).toHaveLength(round);
+      expect(thread.answers.at(-1)).toEqual(order[0] === 'person' ? accept : session);
+      expect(tasks.get(id).answers.at(-1)).toMatchObject({ id: request, by: order[0] });
     }
   });
 
@@ -378,7 +396,9 @@ describe('a request', () => {
       'ask',
       'person',
       'agent',
+      'cancelTurn',
       'resolved',
+      'expire',
       'end',
       'begin',
       'stop',
@@ -387,8 +407,12 @@ describe('a request', () => {
       'tick',
     );
     const crash = { code: 'codex_crashed', message: 'x', retryable: true, hint: 'y' } as const;
+    const arbitraries = [fc.array(step, { maxLength: 40 }), fc.constantFrom('ask', 'continue', 'fail')] as const;
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
+      fc.asyncProperty(...arbitraries, async (steps, recovery) => {
+        tasks.dispose();
+        tasks = manager({ requestTimeoutMs: () => 60_000, recovery: () => recovery });
         const { id, thread } = await running();
         /** The answers that Codex got, by request; and the requests that it waits for no more. */
         const got = new Map<string, Answer[]>();
@@ -401,19 +425,28 @@ describe('a request', () => {
           release();
           endTurn(...how);
         };
+        const known = (): string[] => {
+          const { pending, answers } = tasks.get(id);
+          return [...pending, ...answers].map((request) => request.id);
+        };
+        const newest = (): string => `r${known().length}`;
+        const cancelTurn: Answer = { kind: 'decision', decision: 'cancel' };
         const perform: Record<string, () => void | Promise<void>> = {
           ask() {
-            const key = `r${got.size + 1}`;
             const answers: Answer[] = [];
-            got.set(key, answers);
-            thread.sink.onRequest({ key, turnId: 't1', question: command('ls'), answer: (said) => answers.push(said) });
+            const key = `key ${got.size}`;
+            const said = (answer: Answer): void => void answers.push(answer);
+            thread.sink.onRequest({ key, turnId: 't1', question: command('ls'), answer: said });
+            got.set(newest(), answers);
           },
-          person: () => void tasks.respond(id, `r${got.size}`, accept, asPerson).catch(() => undefined),
-          agent: () => void tasks.respond(id, `r${got.size}`, declined, asAgent).catch(() => undefined),
+          person: () => void tasks.respond(id, newest(), accept, asPerson).catch(() => undefined),
+          agent: () => void tasks.respond(id, newest(), declined, asAgent).catch(() => undefined),
+          cancelTurn: () => void tasks.respond(id, newest(), cancelTurn, asPerson).catch(() => undefined),
           resolved() {
-            for (const key of got.keys()) thread.sink.onRequestResolved(key);
+            for (let index = 0; index < got.size; index++) thread.sink.onRequestResolved(`key ${index}`);
             release();
           },
+          expire: () => void vi.advanceTimersByTime(60_000),
           end: () => thread.end(),
           begin: () => thread.begin(),
           // The fake thread ends its turn when it is stopped, as Codex does.
@@ -430,9 +463,11 @@ describe('a request', () => {
           const task = tasks.get(id);
           const pending = task.pending.map((request) => request.id);
           expect(task.status === 'input_required').toBe(pending.length > 0);
-          expect([...pending, ...task.answers.map((answer) => answer.id)].sort()).toEqual([...got.keys()].sort());
+          // Each is known once: those of Codex, and the worker's own question whether to go on.
+          expect(new Set(known()).size).toBe(known().length);
           for (const [key, answers] of got) {
             expect(answers.length).toBeLessThanOrEqual(1);
+            expect(known()).toContain(key);
             expect(pending.includes(key) || answers.length === 1 || released.has(key), `${key} after ${one}`).toBe(
               true,
             );
@@ -440,10 +475,28 @@ describe('a request', () => {
         }
         await tasks.cancel([id]);
         expect(tasks.get(id).pending).toEqual([]);
-        tasks.remove(id);
       }),
-      { numRuns: 50 },
+      { numRuns: 60 },
     );
+  });
+
+  it('to go on is refused where no turn may start: without trust, and without leave for full access', async () => {
+    tasks.dispose();
+    let trusted = true;
+    let allowed = true;
+    tasks = manager({ recovery: () => 'continue', trusted: () => trusted, allowFullAccess: () => allowed });
+    const { id, thread } = await running({ sandbox: 'danger-full-access' });
+    trusted = false;
+    const crash = { code: 'codex_crashed', message: 'x', retryable: true, hint: 'y' } as const;
+    thread.sink.onLost(crash);
+    await vi.waitFor(() => expect(tasks.get(id).pending).toMatchObject([{ question: { type: 'recovery' } }]));
+    await expect(tasks.respond(id, 'r1', accept, asPerson)).rejects.toMatchObject({ code: 'workspace_not_trusted' });
+    trusted = true;
+    allowed = false;
+    await expect(tasks.respond(id, 'r1', accept, asAgent)).rejects.toMatchObject({ code: 'full_access_not_allowed' });
+    expect(thread.inputs).toHaveLength(1);
+    await tasks.respond(id, 'r1', accept, { by: 'person', caller: person });
+    expect(thread.inputs).toHaveLength(2);
   });
 });
 

@@ -245,6 +245,8 @@ export class CodexThread implements AgentThread {
       [`shell_environment_policy.set.${taskMarker}`]: this.spec.taskId,
       // With goals the server starts turns by itself, 50 in 3 s (seen with 0.169.0).
       'features.goals': false,
+      // A sub-agent works on a thread of its own, where nobody would see it, answer it or stop it (seen with 0.169.0).
+      'features.multi_agent': false,
       // Otherwise a task whose model cannot be reached never ends (seen with 0.169.0).
       'features.unbounded_connection_retries': false,
       // Lets the model ask in any turn, not only in plan mode; it is called unstable, which is no news to a person.

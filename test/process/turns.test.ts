@@ -163,12 +163,15 @@ describe('a task on the real Codex', () => {
     expect(rig.model.requests.length).toBe(asked);
   });
 
-  it('offers the model no goals', async () => {
+  it('offers the model no goals and no sub-agents', async () => {
     worker = await startWorker(rig);
     await run({ prompt: 'say hi' });
     const tools = rig.model.requests.at(-1)?.tools.map((tool) => tool.name ?? tool.type);
     expect(tools).toContain('exec_command');
     expect(tools).not.toContain('create_goal');
+    // Codex offers sub-agents through a search for tools: one that is off cannot be called either.
+    await run({ prompt: 'tool: multi_agent_v1/spawn_agent {"message":"run: echo child"}\nsay after' });
+    expect(JSON.stringify(rig.model.requests.at(-1)?.input)).toMatch(/unsupported call|not found|unknown/i);
   });
 
   it('gives a planner plan mode and a sandbox that only reads', async () => {

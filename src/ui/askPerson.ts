@@ -90,7 +90,8 @@ async function askToOpen(
     void vscode.window.showErrorMessage('Only web pages can be opened; this is none. Decline it, or answer later.');
     return undefined;
   }
-  const opened = await vscode.env.openExternal(vscode.Uri.parse(url, true));
+  // As text: a `Uri` is opened with other escapes than it was given, which breaks a login (seen in the source of 1.139).
+  const opened = await vscode.env.openExternal(url as unknown as vscode.Uri);
   return opened ? { kind: 'form', action: 'accept', content: null } : undefined;
 }
 

@@ -3,7 +3,7 @@ import { DisposableStore } from '../core/disposable';
 import type { TaskManager } from '../core/taskManager';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { type AskedTask, finishedText, noticeText, pendingRequests } from './notices';
-import { plainText } from './plainText';
+import { plainText, withoutLinks } from './plainText';
 import { finishedNotices, requestNotices } from './settings';
 
 /** The part of the tree that tells whether the person sees what happens. */
@@ -114,7 +114,7 @@ function showNotice(key: string, onCancelled: () => void): Notice {
 
 function tellFinished(text: string, task: TaskSnapshot): void {
   const how = finishedNotices();
-  if (how === 'notification') void vscode.window.showInformationMessage(text);
+  if (how === 'notification') void vscode.window.showInformationMessage(withoutLinks(text));
   const icon = task.status === 'completed' ? 'pass' : 'error';
   if (how === 'statusBar') vscode.window.setStatusBarMessage(`$(${icon}) ${plainText(text)}`, statusBarMs);
 }

@@ -11,6 +11,7 @@ import { connectionItems } from './connection';
 import { CommandId, ViewId } from './ids';
 import type { McpEndpoint } from './mcpEndpoint';
 import type { TaskOutputs } from './outputs';
+import { withoutLinks } from './plainText';
 import { pickFolder, pickTask, pickTasks } from './pickers';
 import { settings } from './settings';
 import { askNewTask } from './newTaskInput';
@@ -73,7 +74,8 @@ async function told(work: Promise<unknown>, log: Log): Promise<void> {
     // Somebody else was first: that is news, and no error.
     const show =
       error instanceof CallError && error.code === 'already_answered' ? 'showInformationMessage' : 'showErrorMessage';
-    void vscode.window[show](`Codex Worker: ${text}`);
+    // It may quote what a task or an agent said.
+    void vscode.window[show](`Codex Worker: ${withoutLinks(text)}`);
   }
 }
 

@@ -2,6 +2,7 @@ import { describeQuestion, visibleLine } from '../core/describeRequest';
 import { isApproval, type PendingRequest } from '../core/pendingRequest';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { CommandId } from './ids';
+import { withoutLinks } from './plainText';
 
 export interface AskedTask {
   readonly task: TaskSnapshot;
@@ -65,11 +66,6 @@ function commandLink(command: string, { id: taskId }: TaskSnapshot, { id: reques
 
 function shortened(text: string, characters: number): string {
   return text.length <= characters ? text : `${text.slice(0, characters)}…`;
-}
-
-/** Brackets that look like brackets and make no link. */
-function withoutLinks(text: string): string {
-  return text.replaceAll('[', '［').replaceAll(']', '］');
 }
 
 /** One line when a task has ended by itself; undefined for one that was cancelled. */

@@ -61,6 +61,9 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
     if (message !== undefined) this.view.message = message;
     this.owned.add(tasks.feed.onDidUpdate((updated) => this.onUpdate(updated)));
     this.owned.add(tasks.onDidChangeList(() => this.redraw()));
+    // A hidden tree is not asked for its rows, and that is when the badge matters.
+    this.owned.add(tasks.feed.onDidChangeStatus(() => this.drawBadge()));
+    this.owned.add(tasks.onDidChangeList(() => this.drawBadge()));
     const ticker = setInterval(() => this.tick(), tickMs);
     this.owned.add({ dispose: () => clearInterval(ticker) });
   }
@@ -104,7 +107,6 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
   private roots(): TreeNode[] {
     const tasks = this.tasks.snapshots();
     this.shown.show(tasks);
-    this.drawBadge();
     const used = groups.filter((group) => tasks.some((task) => groupOf(task) === group));
     return used.flatMap((group) => this.groupNodes.get(group) ?? []);
   }
@@ -142,16 +144,12 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
   private onUpdate(updated: readonly TaskSnapshot[]): void {
     const redraw = this.shown.update(updated.filter(({ id }) => this.tasks.tryGet(id)));
     switch (redraw.kind) {
-      case 'all': {
+      case 'all':
         this.redraw();
         return;
-      }
       case 'groups':
-        this.drawBadge();
-        {
-          this.changed.fire(redraw.groups.flatMap((group) => this.groupNodes.get(group) ?? []));
-          return;
-        }
+        this.changed.fire(redraw.groups.flatMap((group) => this.groupNodes.get(group) ?? []));
+        return;
       case 'tasks':
         if (redraw.tasks.length > 0) this.changed.fire(redraw.tasks.map((task) => this.nodeOf(task)));
     }

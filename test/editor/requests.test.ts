@@ -75,6 +75,22 @@ it('a person approves a command from the notification, one notification at a tim
   await workbench.showTasks();
 });
 
+it('while the tasks are hidden the badge counts, and a notification leaves the keyboard alone', async () => {
+  await workbench.newTask('par: slow 4s 2 || run!: touch badge.txt');
+  await workbench.palette('View: Show Explorer');
+  await workbench.openFile('greet.js');
+  await workbench.page.keyboard.type('// typing');
+  await toast('touch badge.txt').waitFor();
+  await workbench.page.keyboard.type(' goes on ');
+  await workbench.page.locator('.monaco-editor .view-line', { hasText: 'typing goes on' }).waitFor();
+  expect(await workbench.badge.textContent()).toBe('1');
+  await toast('touch badge.txt').getByRole('link', { name: 'Reject' }).click();
+  await nobodyAsks();
+  await workbench.badge.waitFor({ state: 'detached' });
+  await workbench.palette('File: Revert File');
+  await workbench.showTasks();
+});
+
 it('a notification goes when the request is put off, answered elsewhere, or its task is in view', async () => {
   await workbench.newTask('run!: touch [Approve](command:codexWorker.cancelAll).txt');
   await workbench.palette('View: Show Explorer');

@@ -87,6 +87,20 @@ export class Workbench {
     await this.page.locator('.activitybar .action-item', { has: icon }).click();
   }
 
+  /** The number at our icon in the activity bar. */
+  get badge(): Locator {
+    const icon = this.page.locator('[aria-label^="Codex Worker"]');
+    return this.page.locator('.activitybar .action-item', { has: icon }).locator('.badge-content:visible');
+  }
+
+  /** Opens a file of the workspace in an editor, which then has the keyboard. */
+  async openFile(name: string): Promise<void> {
+    await this.page.keyboard.press('Control+P');
+    await this.input.fill(name);
+    await this.pick(name).click();
+    await this.page.locator('.editor-instance .monaco-editor.focused').waitFor();
+  }
+
   /** Starts a task, in an approval profile if one is named, and waits until it is in the tree. */
   async newTask(prompt: string, { profile, waits = true }: { profile?: string; waits?: boolean } = {}): Promise<void> {
     await this.palette('Codex Worker: New Task');

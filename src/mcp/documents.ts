@@ -89,8 +89,8 @@ function questionParts(asked: RequestQuestion): string[] {
       return [fenced(JSON.stringify(asked.permissions, null, 2))];
     case 'user_input':
       return asked.questions.map(
-        ({ id, text, options, allowFreeform }) =>
-          `${id}: ${text}\n\n${[...options.map(({ label, description }) => `- ${label}: ${description}`), ...(allowFreeform ? ['- (a text of your own)'] : [])].join('\n')}`,
+        ({ id, header, text, options, allowFreeform }) =>
+          `${id}: ${header === '' ? '' : `${header}: `}${text}\n\n${[...options.map(({ label, description }) => `- ${label}: ${description}`), ...(allowFreeform ? ['- (a text of your own)'] : [])].join('\n')}`,
       );
     case 'elicitation':
       return [

@@ -1,5 +1,5 @@
 import type { ElicitRequestFormParams, ElicitResult } from '@modelcontextprotocol/sdk/types.js';
-import { describeQuestion } from '../core/describeRequest';
+import { describeQuestion, visibleLine, visibleText } from '../core/describeRequest';
 import {
   type Answer,
   type Decision,
@@ -27,7 +27,7 @@ const patchCharacters = 4_000;
  * Undefined for what a form of the caller's client must not or cannot ask: secrets (MCP forbids it), tools, pages to open.
  */
 export function elicitationForm(task: TaskSnapshot, { question }: PendingRequest): ElicitationForm | undefined {
-  const message = `Codex task "${task.title}" (${task.id}) asks to ${describeQuestion(question, task.cwd)}`;
+  const message = `Codex task "${visibleLine(task.title)}" (${task.id}) asks to ${describeQuestion(question, task.cwd)}`;
   if (isApproval(question)) {
     const text = [message, ...approvalFacts(question)].join('\n\n');
     return { params: { message: text, requestedSchema: decisionSchema(question) }, answerOf: decisionAnswer };
@@ -51,10 +51,15 @@ export function elicitationForm(task: TaskSnapshot, { question }: PendingRequest
 
 /** What a person needs to see of an approval beside its one line. */
 function approvalFacts(question: RequestQuestion): string[] {
-  const where = question.type === 'command_approval' ? [`In ${question.cwd}`] : [];
-  const reason = [...where, ...('reason' in question && question.reason !== null ? [question.reason] : [])];
+  const where = question.type === 'command_approval' ? [`In ${visibleLine(question.cwd)}`] : [];
+  const reason = [
+    ...where,
+    ...('reason' in question && question.reason !== null ? [visibleText(question.reason)] : []),
+  ];
   const changes = question.type === 'file_approval' ? question.changes : [];
-  const patches = changes.map((change) => `${change.kind} ${movedPath(change)}\n${change.patch}`).join('\n\n');
+  const patches = changes
+    .map((change) => visibleText(`${change.kind} ${movedPath(change)}\n${change.patch}`))
+    .join('\n\n');
   if (patches.length <= patchCharacters) return [...reason, ...(patches === '' ? [] : [patches])];
   return [...reason, `${patches.slice(0, patchCharacters)}…`, 'The patch goes on: see all of it in the editor.'];
 }

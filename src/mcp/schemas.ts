@@ -175,6 +175,8 @@ const asked = {
   request_id: z.string(),
   /** ISO 8601: when it is declined if nobody has answered. */
   expires_at: z.string().optional(),
+  /** Where all of it is, when some is left out. */
+  see: z.string().optional(),
 };
 
 export const pendingQuestion = z.discriminatedUnion('type', [
@@ -215,6 +217,7 @@ export const pendingQuestion = z.discriminatedUnion('type', [
         text: z.string(),
         options: z.array(z.strictObject({ label: z.string(), description: z.string() })),
         more_options: z.int().optional(),
+        see: z.string().optional(),
         allow_freeform: z.boolean(),
         is_secret: z.boolean(),
       }),

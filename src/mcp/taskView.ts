@@ -103,6 +103,11 @@ function more<K extends string>(name: K, count: number): Partial<Record<K, numbe
   return count > 0 ? ({ [name]: count } as Record<K, number>) : {};
 }
 
+/** How many more there are of what has to be answered, and where all of them are. */
+function leftOut<K extends string>(name: K, count: number, uri: string): Partial<Record<K, number>> & { see?: string } {
+  return count > 0 ? { ...more(name, count), see: uri } : {};
+}
+
 function viewUsage(usage: NonNullable<TaskSnapshot['usage']>): TaskResult['usage'] & {} {
   return {
     total_tokens: usage.totalTokens,
@@ -156,7 +161,7 @@ function questionParts(request: PendingRequest, limits: Limits, uri: string): Pe
           kind,
           patch: cut(patch, each, uri),
         })),
-        ...more('more_file_changes', asked.changes.length - shown.length),
+        ...leftOut('more_file_changes', asked.changes.length - shown.length, uri),
         reason,
       };
     }
@@ -168,7 +173,7 @@ function questionParts(request: PendingRequest, limits: Limits, uri: string): Pe
         type: asked.type,
         request_id,
         questions: shown.map((one) => viewInput(one, limits, uri)),
-        ...more('more_questions', asked.questions.length - shown.length),
+        ...leftOut('more_questions', asked.questions.length - shown.length, uri),
       };
     }
     case 'elicitation':
@@ -195,7 +200,7 @@ function viewInput({ id, header, text, options, allowFreeform, isSecret }: Input
       label: cut(label, 200, uri),
       description: cut(description, Math.min(limits.text, 300), uri),
     })),
-    ...more('more_options', options.length - shown.length),
+    ...leftOut('more_options', options.length - shown.length, uri),
     allow_freeform: allowFreeform,
     is_secret: isSecret,
   };

@@ -258,6 +258,15 @@ describe('a wrong answer', () => {
 
   it('for a finished task, and one without an id when several are pending', async () => {
     await connect();
+    const several = await asked('par: run: echo 1 || run: echo 2');
+    const without = { task_id: several.task_id, type: 'command_approval', decision: 'reject' };
+    await until('both ask', () => worker.tasks.get(String(several.task_id)).pending.length === 2);
+    expect((await callRefused(client, 'respond-task', without)).error).toMatchObject({
+      code: 'invalid_argument',
+      message: `request_id: task ${String(several.task_id)} has several pending requests.`,
+      hint: expect.stringMatching(/Pending: r1 \(command_approval.*r2 \(command_approval/s) as string,
+    });
+    await call(client, 'cancel-task', { task_id: several.task_id });
     const { task_id } = await call(client, 'spawn-task', { prompt: 'say over', wait_ms: 20_000 });
     expect((await callRefused(client, 'respond-task', { task_id, type, answers: { q1: 'x' } })).error).toMatchObject({
       code: 'no_pending_request',
@@ -385,6 +394,16 @@ describe('MCP elicitation', () => {
     closing.push(() => client.close());
     const args = { prompt: 'run: echo elicited\nsay after', approval_policy: 'untrusted', wait_ms: 20_000 };
     expect(await call(client, 'spawn-task', args)).toMatchObject({ status });
+  });
+});
+
+it('over stdio, full access is refused without --allow-full-access, saying what to do', async () => {
+  ({ client } = await connectStdio(rig, [], undefined, { fullAccess: false }));
+  closing.push(() => client.close());
+  const { error } = await callRefused(client, 'spawn-task', { prompt: 'say hi', sandbox: 'danger-full-access' });
+  expect(error).toMatchObject({
+    code: 'full_access_not_allowed',
+    hint: expect.stringContaining('--allow-full-access') as string,
   });
 });
 

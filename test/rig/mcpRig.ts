@@ -77,6 +77,7 @@ export async function connectStdio(
   rig: CodexRig,
   more: readonly string[] = [],
   elicit?: ElicitHandler,
+  { fullAccess = true } = {},
 ): Promise<{ client: Client; pid: number }> {
   const args = [
     await stdioProgram(),
@@ -89,7 +90,7 @@ export async function connectStdio(
   ];
   const transport = new StdioClientTransport({
     command: process.execPath,
-    args: [...args, '--allow-full-access', ...more],
+    args: [...args, ...(fullAccess ? ['--allow-full-access'] : []), ...more],
     env: { PATH: process.env.PATH ?? '', ...rig.env },
     stderr: 'ignore',
   });

@@ -123,10 +123,12 @@ export function chooseModel(
       `Use one of: ${models.map((info) => info.id).join(', ')}; or set "codexWorker.allowUnknownModels" for a custom provider.`,
     );
   }
-  if (reasoning !== null && known && !known.reasoningEfforts.includes(reasoning)) {
+  // Which model Codex's own configuration names is not known here: then an effort of any will do.
+  const efforts = known?.reasoningEfforts ?? (model === null ? models.flatMap((info) => info.reasoningEfforts) : []);
+  if (reasoning !== null && efforts.length > 0 && !efforts.includes(reasoning)) {
     throw invalidArgument(
-      `reasoning: "${reasoning}" is not supported by ${known.id}.`,
-      `Use one of: ${known.reasoningEfforts.join(', ')}.`,
+      `reasoning: "${reasoning}" is not supported by ${known?.id ?? 'any model of this Codex'}.`,
+      `Use one of: ${[...new Set(efforts)].join(', ')}.`,
     );
   }
   return { model, reasoning };

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { firstLine } from './boundedText';
 import { describeQuestion } from './describeRequest';
 import { CallError, messageOf, type TaskError, taskErrorOf } from './errors';
@@ -53,6 +54,16 @@ function stopNote(reason: StopReason): [tag: string, text: string] {
 type OpenThread = (sink: ThreadSink) => Promise<AgentThread>;
 
 const openTries = 3;
+
+/** A process that cannot be ended is tried again after a pause that doubles, in ms. */
+const endAgainMs = 500;
+const endAgainLimitMs = 10_000;
+const endLimitMs = 600_000;
+
+function sameProcesses(a: TaskSnapshot['leftovers'], b: TaskSnapshot['leftovers']): boolean {
+  return a.length === b.length && a.every(({ pid }, index) => pid === b[index]?.pid);
+}
+
 const queueLimit = 50;
 
 /**
@@ -83,6 +94,7 @@ export class Task implements ThreadSink {
   private open: OpenThread | null = null;
   private heldBy: string | null = null;
   private suspended = false;
+  private forgotten = false;
   /** What was to be said in a turn that has not started. */
   private unstarted: TurnInput | null = null;
 
@@ -117,14 +129,22 @@ export class Task implements ThreadSink {
     this.hold(null);
     try {
       const firstTurn = await prepare();
+      // It may have been stopped, or forgotten, meanwhile.
+      if (this.hasStarted()) return;
       this.thread = await this.openThread();
+      if (this.forgotten) this.thread.dispose();
       this.model = this.spec.firstTurn.model ?? this.thread.model;
       this.reasoning = this.spec.firstTurn.reasoning ?? this.thread.reasoning;
-      if (this.state.kind === 'submitted') await this.startTurn(firstTurn);
-      else await this.thread.settle();
+      if (this.hasStarted()) await this.thread.settle();
+      else await this.startTurn(firstTurn);
     } catch (error) {
       await this.fail(taskErrorOf(error));
     }
+  }
+
+  /** Whether its first turn was requested, or it was stopped before. */
+  private hasStarted(): boolean {
+    return this.state.kind !== 'submitted';
   }
 
   /** An agent that dies before the thread has done anything costs nothing: it is opened again. */
@@ -134,7 +154,7 @@ export class Task implements ThreadSink {
       try {
         return await this.open(this);
       } catch (error) {
-        const again = isCrash(error) && attempt < openTries && this.state.kind === 'submitted';
+        const again = isCrash(error) && attempt < openTries && !this.hasStarted();
         if (!again) throw error;
         this.note('warning', 'Codex stopped while the thread was made; it is made again.');
       }
@@ -190,7 +210,7 @@ export class Task implements ThreadSink {
     this.suspended = true;
     this.requests.dispose();
     this.recovery.dispose();
-    await this.attempt(() => this.thread?.stop());
+    await this.tryToEnd(() => this.thread?.stop());
   }
 
   /** Starts the turn that never began, or one that continues the interrupted one. */
@@ -265,7 +285,7 @@ export class Task implements ThreadSink {
   }
 
   onEvent(event: TaskEvent): void {
-    if (this.suspended) return;
+    if (this.suspended || this.forgotten) return;
     this.latest = null;
     this.recovery.signOfLife();
     this.details.apply(event);
@@ -303,7 +323,7 @@ export class Task implements ThreadSink {
   }
 
   onRaw(json: string): void {
-    this.parts.observer.onRaw(this, json);
+    if (!this.forgotten) this.parts.observer.onRaw(this, json);
   }
 
   onLost(error: TaskError): void {
@@ -315,6 +335,7 @@ export class Task implements ThreadSink {
 
   /** Gives the thread back: the task is forgotten. */
   dispose(): void {
+    this.forgotten = true;
     this.requests.dispose();
     this.recovery.dispose();
     this.thread?.dispose();
@@ -384,7 +405,9 @@ export class Task implements ThreadSink {
       case 'settling':
         return 'finishing';
       case 'stopping':
-        return 'stopping';
+        return this.leftovers.length === 0
+          ? 'stopping'
+          : `stopping: process ${this.leftovers[0]?.pid ?? ''} is still alive`;
       case 'completed':
       case 'failed':
       case 'cancelled':
@@ -435,15 +458,21 @@ export class Task implements ThreadSink {
     else void this.end(() => this.thread?.settle());
   }
 
-  /** Runs the work that leaves no process of the task behind, then makes the task terminal, unless it works again. */
+  /**
+   * Runs the work that leaves no process of the task behind, then makes the task terminal, unless it works again. A task
+   * with a process that cannot be ended goes on ending, for ten minutes.
+   */
   private end(work: () => Promise<StopReport> | undefined): Promise<void> {
     const run = async (): Promise<void> => {
-      let turns: number;
-      do {
-        turns = this.turns;
-        this.reportLeftovers(await this.attempt(work));
+      const deadline = this.parts.now() + endLimitMs;
+      for (let pauseMs = endAgainMs; ; pauseMs = Math.min(pauseMs * 2, endAgainLimitMs)) {
+        const { turns } = this;
+        const dead = await this.tryToEnd(work);
         // Codex may have run another turn meanwhile, which may have left something.
-      } while (turns !== this.turns && this.state.kind === 'settling');
+        if (turns !== this.turns && this.state.kind === 'settling') continue;
+        if (dead || this.parts.now() > deadline) break;
+        await delay(pauseMs, undefined, { ref: false });
+      }
       this.ending = null;
       // A turn that Codex started meanwhile keeps its requests.
       if (this.state.kind === 'settling' || this.state.kind === 'stopping') this.requests.withdrawAll('stop');
@@ -453,18 +482,23 @@ export class Task implements ThreadSink {
     return this.ending;
   }
 
-  private async attempt(work: () => Promise<StopReport> | undefined): Promise<StopReport | undefined> {
+  /** Whether no process of the task is alive, as far as can be known. */
+  private async tryToEnd(work: () => Promise<StopReport> | undefined): Promise<boolean> {
     try {
-      return await work();
+      const report = await work();
+      if (report) this.reportLeftovers(report);
+      return (report?.alive ?? []).length === 0;
     } catch (error) {
       this.note('warning', `Could not make sure that nothing of this task is left: ${messageOf(error)}`);
-      return undefined;
+      return false;
     }
   }
 
-  private reportLeftovers(report: StopReport | undefined): void {
-    if (!report) return;
+  private reportLeftovers(report: StopReport): void {
+    const known = this.leftovers;
     this.leftovers = [...report.alive, ...report.unattributed];
+    this.latest = null;
+    if (report.killed.length === 0 && sameProcesses(known, this.leftovers)) return;
     for (const { pid, command } of report.killed) this.note('ended', `process ${pid}: ${command}`);
     for (const { pid, command } of report.alive) this.note('warning', `process ${pid} is still alive: ${command}`);
     for (const { pid, command } of report.unattributed) {
@@ -500,7 +534,7 @@ export class Task implements ThreadSink {
       clearAway: async () => {
         this.note('warning', 'Codex stopped in the middle of the turn');
         this.details.closeOpenItems();
-        this.reportLeftovers(await this.attempt(() => this.thread?.settle()));
+        await this.tryToEnd(() => this.thread?.settle());
       },
       goOn: (error) => this.goOn(error),
       fail: (error) => this.fail(error),

@@ -46,6 +46,8 @@ export interface TaskManagerOptions {
   readonly settings: WorkerSettings;
   readonly log: Log;
   readonly now?: () => number;
+  /** How long a cancel waits for its evidence, in ms; default 4,800. */
+  readonly stopLimitMs?: number;
   /** Called before the first task that may write: Codex marks its project as trusted (seen with 0.169.0). */
   readonly onFirstWritableTask?: ((cwd: string) => void) | undefined;
 }
@@ -68,6 +70,8 @@ export interface Respondent {
   readonly caller: CallerId;
 }
 
+/** All of a cancel, in ms: what an agent waits for has its evidence or its refusal within 5 s. */
+const defaultStopLimitMs = 4_800;
 /** Codex's own limit for the input of a turn, in characters (seen: -32602 `input_too_large` above it). */
 const turnInputLimit = 1_048_576;
 const restoreLimitMs = 100;
@@ -142,7 +146,11 @@ export class TaskManager implements Disposable {
       );
     }
     const { id } = await known.task;
-    return this.get(id);
+    const task = this.tryGet(id);
+    if (task) return task;
+    throw new CallError('not_found', `idempotency_key: its task ${id} has ended and is not kept any more.`, {
+      hint: 'Nothing was started. Use a new key to run it again.',
+    });
   }
 
   private async create(request: SpawnRequest, caller: CallerId): Promise<TaskSnapshot> {
@@ -274,11 +282,14 @@ export class TaskManager implements Disposable {
     return { task: task.snapshot(), delivered };
   }
 
-  /** Stops running tasks side by side; resolves when no process of them is alive. */
+  /**
+   * Stops running tasks side by side; resolves when no process of them is alive, within 5 seconds. Throws when one cannot
+   * be ended: its task goes on ending.
+   */
   async cancel(ids: readonly TaskId[]): Promise<CancelResult> {
     const unique = [...new Set(ids)];
     const running = unique.flatMap((id) => this.tasks.get(id) ?? []).filter((task) => !task.terminal);
-    await Promise.all(running.map((task) => task.stop({ kind: 'cancelled' })));
+    assertAllDead(await this.stopAll(running));
     // A task that was at its end when the cancel came has the outcome of that end.
     const cancelled = running.filter((task) => task.snapshot().status === 'cancelled').map((task) => task.id);
     return {
@@ -376,7 +387,7 @@ export class TaskManager implements Disposable {
       this.closed = true;
       this.shutDownEmitter.fire(undefined);
     }
-    await Promise.all([...this.tasks.values()].map((task) => task.stop({ kind: 'cancelled' })));
+    await this.stopAll([...this.tasks.values()]);
     await this.options.journal.flush();
   }
 
@@ -417,6 +428,18 @@ export class TaskManager implements Disposable {
   private announceWriting(cwd: string): void {
     if (!this.announced) this.options.onFirstWritableTask?.(cwd);
     this.announced = true;
+  }
+
+  /** Stops tasks side by side; gives those that are not at their end in time. */
+  private async stopAll(tasks: readonly Task[]): Promise<readonly Task[]> {
+    const late = new AbortController();
+    const { stopLimitMs = defaultStopLimitMs } = this.options;
+    const limit = delay(stopLimitMs, undefined, { signal: late.signal }).catch(() => undefined);
+    const left = new Set(tasks);
+    const stops = tasks.map((task) => task.stop({ kind: 'cancelled' }).then(() => left.delete(task)));
+    await Promise.race([Promise.all(stops), limit]);
+    late.abort();
+    return [...left];
   }
 
   private async chooseModel(
@@ -494,6 +517,19 @@ function accepts(answer: Answer): boolean {
     case 'tool':
       return true;
   }
+}
+
+function assertAllDead(tasks: readonly Task[]): void {
+  if (tasks.length === 0) return;
+  const named = tasks.map((task) => {
+    const { id, leftovers } = task.snapshot();
+    const processes = leftovers.map(({ pid, command }) => `process ${pid} (${command.slice(0, 100)})`).join(', ');
+    return `${id}: ${processes === '' ? 'its end is not confirmed' : processes}`;
+  });
+  throw new CallError('internal', `Not everything could be ended: ${named.join('; ')}.`, {
+    hint: 'The task stays "working" and is tried again until nothing of it is alive: call cancel-task again, or have the person end the process.',
+    retryable: true,
+  });
 }
 
 function assertFits(text: string): void {

@@ -9,7 +9,7 @@ export const readProcTable: ProcessTable = {
     const entries = await Promise.all(names.filter((name) => /^\d+$/.test(name)).map(readEntry));
     return entries.filter((entry) => entry !== null);
   },
-  async environment(pid) {
+  async environment({ pid }) {
     const text = await readFile(`/proc/${pid}/environ`, 'utf8').catch(() => null);
     return text === null ? null : text.replaceAll('\0', '\n');
   },

@@ -20,7 +20,7 @@ export interface ProcessEntry {
 export interface ProcessTable {
   list(): Promise<readonly ProcessEntry[]>;
   /** The environment that a process was started with as `NAME=value` lines; null when it cannot be read. */
-  environment(pid: number): Promise<string | null>;
+  environment(entry: ProcessEntry): Promise<string | null>;
   /** Names of the pipes behind its standard streams; empty where the platform does not tell. */
   streams(pid: number): Promise<readonly string[]>;
   /** The mark that a process inherited, see lineage.ts; 0 where there is none. */
@@ -45,6 +45,9 @@ export function processTable(platform: NodeJS.Platform = process.platform): Proc
 
 const limits = { timeout: 3_000, maxBuffer: 32 * 1024 * 1024, reject: false, stdin: 'ignore' } as const;
 
+const psEnvironments = new Map<string, string | null>();
+const psEnvironmentsLimit = 5_000;
+
 /** macOS and the BSDs: `ps` knows the table, and with `-E` the environment of the user's own processes. */
 const psTable: ProcessTable = {
   async list() {
@@ -54,9 +57,16 @@ const psTable: ProcessTable = {
     });
     return whole(parsePs(stdout));
   },
-  async environment(pid) {
-    const { stdout } = await execa('ps', ['-Eww', '-o', 'command=', '-p', String(pid)], limits);
-    return stdout === '' ? null : stdout.replaceAll(' ', '\n');
+  async environment(entry) {
+    // It changes with the program that the process runs only, and each look is a program of its own.
+    const key = `${identity(entry)} ${entry.command}`;
+    const known = psEnvironments.get(key);
+    if (known !== undefined) return known;
+    const { stdout } = await execa('ps', ['-Eww', '-o', 'command=', '-p', String(entry.pid)], limits);
+    const environment = stdout === '' ? null : stdout.replaceAll(' ', '\n');
+    if (psEnvironments.size >= psEnvironmentsLimit) psEnvironments.clear();
+    psEnvironments.set(key, environment);
+    return environment;
   },
   streams: () => Promise.resolve([]),
   lineage: () => Promise.resolve(0),

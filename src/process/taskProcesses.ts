@@ -53,8 +53,8 @@ export class TaskProcesses {
   private readonly tasks = new Set<string>();
   private readonly sessions = new Map<number, string>();
   private readonly streams = new Map<string, string>();
-  /** Identities of orphans of the server's lineage that may be of several tasks. */
-  private readonly strays = new Set<string>();
+  /** Identities of orphans of the server's lineage that may be of several tasks, and of which. */
+  private readonly strays = new Map<string, ReadonlySet<string>>();
   /** Orphans of the server's lineage that are not decided about, and the tasks whose they may be. */
   private readonly fresh = new Map<string, { readonly since: number; readonly possible: Set<string> }>();
   /** Task → how many of its commands run. */
@@ -101,7 +101,7 @@ export class TaskProcesses {
 
   /**
    * Ends every process of a task: SIGTERM, then SIGKILL, until none is left or 1.5 s have passed. Processes that come
-   * from the server but are of no known task are reported and left alone.
+   * from the server and may be of this task or another one are reported and left alone.
    */
   async end(taskId: string): Promise<EndReport> {
     const started = Date.now();
@@ -122,7 +122,9 @@ export class TaskProcesses {
     return {
       killed: [...killed.values()],
       alive: await Promise.all(alive.map(describe)),
-      unattributed: await Promise.all(table.filter((entry) => this.strays.has(identity(entry))).map(describe)),
+      unattributed: await Promise.all(
+        table.filter((entry) => this.strays.get(identity(entry))?.has(taskId)).map(describe),
+      ),
     };
   }
 
@@ -184,9 +186,12 @@ export class TaskProcesses {
     // One more look after the last command, for what it left.
     for (let more = true; more;) {
       more = this.running.size > 0;
+      const started = Date.now();
       // A table that cannot be read now may be read the next time; the end of a task tells if not.
       await this.look().catch(() => undefined);
-      if (more) await delay(sampleEveryMs, undefined, { ref: false });
+      // Where a look takes long (a program of its own on macOS and Windows) it must not take the whole machine.
+      const pauseMs = Math.max(sampleEveryMs, (Date.now() - started) * 4);
+      if (more) await delay(pauseMs, undefined, { ref: false });
     }
     this.sampling = null;
   }
@@ -244,7 +249,7 @@ export class TaskProcesses {
   }
 
   private async attributeByMarker(entry: ProcessEntry): Promise<void> {
-    const marked = markerOf(await this.options.table.environment(entry.pid));
+    const marked = markerOf(await this.options.table.environment(entry));
     if (marked !== null) await this.own(entry, marked);
   }
 
@@ -278,7 +283,7 @@ export class TaskProcesses {
     this.fresh.delete(key);
     const [owner, ...others] = seen.possible;
     if (owner !== undefined && others.length === 0) await this.own(entry, owner);
-    else this.strays.add(key);
+    else this.strays.set(key, seen.possible);
   }
 
   private async isOfServer(pid: number): Promise<boolean> {
@@ -308,7 +313,7 @@ export class TaskProcesses {
   private prune(table: readonly ProcessEntry[]): void {
     const alive = new Set(table.map(identity));
     for (const key of this.known.keys()) if (!alive.has(key)) this.known.delete(key);
-    for (const key of this.strays) if (!alive.has(key)) this.strays.delete(key);
+    for (const key of this.strays.keys()) if (!alive.has(key)) this.strays.delete(key);
     for (const key of this.fresh.keys()) if (!alive.has(key)) this.fresh.delete(key);
   }
 }

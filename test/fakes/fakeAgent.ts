@@ -23,6 +23,7 @@ export class FakeThread implements AgentThread {
   readonly answers: Answer[] = [];
   report = nothing;
   stops = 0;
+  disposed = false;
   settles = 0;
   /** Held back until the test lets them go. */
   settling: Promise<void> = Promise.resolve();
@@ -60,7 +61,7 @@ export class FakeThread implements AgentThread {
   }
 
   dispose(): void {
-    this.steered.length = 0;
+    this.disposed = true;
   }
 
   begin(): void {

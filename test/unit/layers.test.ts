@@ -33,6 +33,10 @@ describe('the layer rule', () => {
     ['src/ui/x.ts', "import { a } from '../codex/rpc';"],
     ['src/ui/x.ts', "import { a } from '../extension';"],
     ['src/worker.ts', "import * as vscode from 'vscode';"],
+    ['src/worker.ts', "import { a } from './ui/settings';"],
+    ['src/stdio.ts', "import { a } from './ui/settings';"],
+    ['src/stdio.ts', "import { a } from './codex/rpc';"],
+    ['src/extension.ts', "import { a } from './store/taskFiles';"],
     ['src/demo/x.ts', "import { a } from '../worker';"],
   ])('bites in %s: %s', async (file, line) => expect(await complaints(file, line)).toBe(1));
 

@@ -89,7 +89,7 @@ describe('the processes of a task', () => {
     const killed: string[] = [];
     const table: ProcessTable = {
       list: () => Promise.resolve([...processes]),
-      environment: (pid) => Promise.resolve(processes.find((one) => one.pid === pid)?.environment ?? null),
+      environment: ({ pid }) => Promise.resolve(processes.find((one) => one.pid === pid)?.environment ?? null),
       streams: (pid) => Promise.resolve(processes.find((one) => one.pid === pid)?.streams ?? []),
       lineage: (pid) => {
         const found = processes.find((one) => one.pid === pid);

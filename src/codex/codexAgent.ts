@@ -7,9 +7,16 @@ import { processTable } from '../process/processTable';
 import { TaskProcesses } from '../process/taskProcesses';
 import { AppServer, unavailable } from './appServer';
 import { CodexThread } from './codexThread';
-import { mapNotification } from './eventMapper';
+import { isKnown, mapNotification } from './eventMapper';
 import type { CodexBinary } from './findCodex';
-import { accountResult, modelListResult, requestResolvedParams, statusParams, threadIdSchema } from './protocol';
+import {
+  accountResult,
+  modelListResult,
+  noticeParams,
+  requestResolvedParams,
+  statusParams,
+  threadIdSchema,
+} from './protocol';
 import { type CodexQuestion, questionOf } from './codexRequests';
 import { methodNotFound, type ServerRequest } from './rpc';
 import { probeSandbox } from './sandboxProbe';
@@ -157,6 +164,8 @@ export class CodexAgent implements Agent {
     const thread = this.threadOf(params);
     if (thread) this.tell(thread, method, params, json);
     else if (method === 'account/updated') this.loggedIn = false;
+    else if (warnings.has(method)) this.options.log('warn', `codex: ${warningText(params)}`);
+    else if (!isKnown(method)) this.logOnce(method, `Codex sent "${method}", which this version does not know.`);
   }
 
   private threadOf(params: unknown): CodexThread | undefined {
@@ -252,6 +261,16 @@ function ask(request: ServerRequest, { turnId, question, wire, cancels }: CodexQ
       if (!cancels && answer.kind === 'decision' && answer.decision === 'cancel') thread.cancelTurn();
     },
   });
+}
+
+/** Of no thread. */
+const warnings = new Set(['warning', 'configWarning', 'deprecationNotice', 'error']);
+
+/** Words of a warning, whichever of its fields hold them. */
+function warningText(params: unknown): string {
+  const { message, summary, details, path } = noticeParams.safeParse(params).data ?? {};
+  const parts = [message ?? summary, details, path].filter((part) => typeof part === 'string' && part !== '');
+  return parts.length > 0 ? parts.join(' ') : JSON.stringify(params).slice(0, 500);
 }
 
 type RpcAnswer = Parameters<ServerRequest['respond']>[0];

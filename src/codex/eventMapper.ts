@@ -65,6 +65,22 @@ const mappers: Readonly<Record<string, Mapper>> = {
   'serverRequest/resolved': nothing,
 };
 
+/** Of no thread, and nothing that is shown. */
+const aboutNoThread = new Set([
+  'account/login/completed',
+  'account/rateLimits/updated',
+  'app/list/updated',
+  'mcpServer/oauthLogin/completed',
+  'mcpServer/startupStatus/updated',
+  'remoteControl/status/changed',
+  'skills/changed',
+]);
+
+/** Whether this version has met a notification of that name. */
+export function isKnown(method: string): boolean {
+  return method in mappers || aboutNoThread.has(method);
+}
+
 /**
  * Pure: what a notification about a thread means for its task. Undefined for a method that we do not know. Throws a
  * ZodError when the parameters of a known one have another shape.

@@ -68,7 +68,11 @@ async function locate(place: SearchPlace): Promise<{ path: string; source: strin
   if (place.configured !== null) {
     const path = await runnable(place, place.configured);
     if (path !== null) return { path, source: 'the setting codexWorker.codexPath or --codex-path' };
-    throw new CallError('codex_not_found', `There is no program at "${place.configured}".`, { hint: howToInstall });
+    const exists = await place.isExecutable(place.configured);
+    const message = exists
+      ? `"${place.configured}" starts Codex's npm package, whose program for this machine is missing.`
+      : `There is no program at "${place.configured}".`;
+    throw new CallError('codex_not_found', message, { hint: howToInstall });
   }
   const path = paths(place);
   const names = place.platform === 'win32' ? ['codex.exe', 'codex.cmd'] : ['codex'];

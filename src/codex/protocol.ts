@@ -224,4 +224,11 @@ export const legacyPatchParams = z.object({
   grantRoot: z.string().nullish(),
 });
 
+export const noticeParams = z.object({
+  message: z.string().nullish(),
+  summary: z.string().nullish(),
+  details: z.string().nullish(),
+  path: z.string().nullish(),
+});
+
 export const requestResolvedParams = z.object({ threadId: z.string(), requestId });

@@ -27,7 +27,9 @@ export function nextStep(
     case 'failed':
       return task.error?.hint ?? 'Read its log.';
     case 'cancelled':
-      return 'It is dead. message-task makes it work again on the same thread.';
+      return task.leftovers.length === 0
+        ? 'It is dead. message-task makes it work again on the same thread.'
+        : 'Its turn is over, but processes that may be of it are alive: see leftovers, and tell the person.';
   }
 }
 

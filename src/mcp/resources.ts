@@ -10,6 +10,8 @@ const pageSize = 50;
 /** Bytes of a part when the reader names no limit, and the most that it may name. */
 const partLimit = 64 * 1024;
 const largestPart = 1024 * 1024;
+/** The longest character of UTF-8: a smaller part would never get on. */
+const smallestPart = 4;
 const logLines = 100;
 
 interface Kind {
@@ -146,22 +148,40 @@ async function partOfJournal(
   const lineEnd = part.text.lastIndexOf('\n') + 1;
   const whole = ended || lineEnd === 0 ? part.text : part.text.slice(0, lineEnd);
   const next = offset + Buffer.byteLength(whole);
-  return select(whole) + (next < part.size ? nextPart(address, next) : '');
+  return next < part.size ? withNext(select(whole), address, next) : select(whole);
 }
 
 function partOfText(text: string, address: ResourceAddress): string {
   const { offset, limit } = range(address);
   const bytes = Buffer.from(text);
-  const part = bytes.subarray(offset, offset + limit).toString('utf8');
-  return offset + limit < bytes.length ? `${part}\n${nextPart(address, offset + limit)}` : part;
+  const start = characterStart(bytes, offset);
+  const end = partEnd(bytes, start, start + limit);
+  const part = bytes.subarray(start, end).toString('utf8');
+  return end < bytes.length ? withNext(part, address, end) : part;
+}
+
+/** A part ends with a whole line where one fits, so that the parts together are the text, and never in a character. */
+function partEnd(bytes: Buffer, start: number, wanted: number): number {
+  if (wanted >= bytes.length) return bytes.length;
+  const lineEnd = bytes.lastIndexOf('\n', wanted - 1) + 1;
+  return lineEnd > start ? lineEnd : characterStart(bytes, wanted);
+}
+
+/** The first byte of the character that `offset` points into. */
+function characterStart(bytes: Buffer, offset: number): number {
+  let start = Math.min(offset, bytes.length);
+  while (start > 0 && ((bytes[start] ?? 0) & 0xc0) === 0x80) start--;
+  return start;
 }
 
 function range({ offset, limit }: ResourceAddress): { offset: number; limit: number } {
-  return { offset: offset ?? 0, limit: Math.min(limit ?? partLimit, largestPart) };
+  return { offset: offset ?? 0, limit: Math.max(smallestPart, Math.min(limit ?? partLimit, largestPart)) };
 }
 
-function nextPart({ id, resource, limit }: ResourceAddress, offset: number): string {
-  return `next: ${taskUri(id, resource)}?offset=${offset}${limit === null ? '' : `&limit=${limit}`}\n`;
+/** A part, and on a line of its own where the next one is. */
+function withNext(part: string, { id, resource, limit }: ResourceAddress, offset: number): string {
+  const lineEnd = part === '' || part.endsWith('\n') ? '' : '\n';
+  return `${part}${lineEnd}next: ${taskUri(id, resource)}?offset=${offset}${limit === null ? '' : `&limit=${limit}`}\n`;
 }
 
 function wholeLines(text: string): string[] {

@@ -302,6 +302,8 @@ export const taskResult = z.strictObject({
     .strictObject({ code: z.enum(taskErrorCodes), message: z.string(), retryable: z.boolean(), hint: z.string() })
     .optional(),
   partial: partial.optional(),
+  /** Processes that could not be ended, or that may be of this task or another one and were left alone. */
+  leftovers: z.array(z.strictObject({ pid: z.int(), command: z.string() })).optional(),
   timed_out: z.boolean(),
   next: z.string(),
 });

@@ -75,9 +75,14 @@ function viewTask(task: TaskSnapshot, result: WaitResult, context: ViewContext, 
     ...(answered ? viewAnswers(task, limits, uri) : {}),
     ...(error ? { error: { ...error, message: cut(error.message, limits.text, uri) } } : {}),
     ...(isPartial(task, timedOut) ? { partial: partial(task, limits) } : {}),
+    ...(task.leftovers.length > 0 ? { leftovers: leftovers(task) } : {}),
     timed_out: timedOut,
     next: nextStep(task, context.advice, { timedOut, request: shown }),
   };
+}
+
+function leftovers({ id, leftovers }: TaskSnapshot): TaskResult['leftovers'] & {} {
+  return leftovers.slice(0, 5).map(({ pid, command }) => ({ pid, command: cut(command, 100, taskUri(id)) }));
 }
 
 function isPartial(task: TaskSnapshot, timedOut: boolean): boolean {

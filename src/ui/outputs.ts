@@ -17,6 +17,9 @@ export class TaskOutputs implements vscode.Disposable {
   /** Oldest first. */
   private readonly channels = new Map<TaskId, vscode.OutputChannel>();
   private readonly queues = new Map<TaskId, OutputQueue>();
+  private readonly reopening = new Set<TaskId>();
+  /** Tasks whose channel has their log from its beginning, or as much as a channel shows. */
+  private readonly whole = new Set<TaskId>();
   private timer: NodeJS.Timeout | undefined;
   private readonly tasks: TaskManager;
 
@@ -26,9 +29,9 @@ export class TaskOutputs implements vscode.Disposable {
     this.owned.add(tasks.onDidChangeList(() => this.dropRemoved()));
   }
 
-  /** Shows the log of a task; one whose channel is gone is read from its file again. */
+  /** Shows the log of a task, from its file where the channel does not have all of it. */
   async show(id: TaskId): Promise<void> {
-    if (!this.channels.has(id) && this.tasks.tryGet(id)) await this.reopen(id);
+    if (!this.whole.has(id) && this.tasks.tryGet(id)) await this.reopen(id);
     this.channels.get(id)?.show(true);
   }
 
@@ -49,9 +52,11 @@ export class TaskOutputs implements vscode.Disposable {
   private flush(): void {
     this.timer = undefined;
     for (const [id, queue] of this.queues) {
+      if (this.reopening.has(id)) continue;
+      this.queues.delete(id);
       if (this.tasks.tryGet(id)) this.channel(id).append(queue.take(this.tasks.paths(id).verbose_log));
     }
-    this.queues.clear();
+    if (this.queues.size > 0) this.timer = setTimeout(() => this.flush(), flushEveryMs);
   }
 
   private channel(id: TaskId): vscode.OutputChannel {
@@ -65,11 +70,17 @@ export class TaskOutputs implements vscode.Disposable {
   }
 
   private async reopen(id: TaskId): Promise<void> {
-    const { size } = await this.tasks.readJournal(id, 'verbose', 0, 0);
-    const { text } = await this.tasks.readJournal(id, 'verbose', Math.max(0, size - reopenedBytes), reopenedBytes);
-    // What waits in the queue is at the end of the file already.
+    // What waits in the queue now is in the file once it is read; what comes meanwhile is appended afterwards.
     this.queues.delete(id);
-    this.channel(id).append(text);
+    this.reopening.add(id);
+    try {
+      const { size } = await this.tasks.readJournal(id, 'verbose', 0, 0);
+      const { text } = await this.tasks.readJournal(id, 'verbose', Math.max(0, size - reopenedBytes), reopenedBytes);
+      this.channel(id).replace(text);
+      this.whole.add(id);
+    } finally {
+      this.reopening.delete(id);
+    }
   }
 
   private makeRoom(): void {
@@ -88,5 +99,6 @@ export class TaskOutputs implements vscode.Disposable {
     this.channels.get(id)?.dispose();
     this.channels.delete(id);
     this.queues.delete(id);
+    this.whole.delete(id);
   }
 }

@@ -42,6 +42,7 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
   private settling: NodeJS.Timeout | undefined;
   private again = false;
   private readonly tasks: TaskManager;
+  private readonly message: string;
   readonly onDidChangeTreeData = this.changed.event;
 
   /** Whether the person can see the tree. */
@@ -53,12 +54,14 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
     return this.view.onDidChangeVisibility;
   }
 
-  constructor(tasks: TaskManager, message: string | undefined) {
+  constructor(tasks: TaskManager, message: string) {
     this.tasks = tasks;
     this.view = this.owned.add(
       vscode.window.createTreeView(ViewId.tasks, { treeDataProvider: this, showCollapseAll: true }),
     );
-    if (message !== undefined) this.view.message = message;
+    this.message = message;
+    this.drawMessage();
+    this.owned.add(tasks.onDidChangeList(() => this.drawMessage()));
     this.owned.add(tasks.feed.onDidUpdate((updated) => this.onUpdate(updated)));
     this.owned.add(tasks.onDidChangeList(() => this.redraw()));
     // A hidden tree is not asked for its rows, and that is when the badge matters.
@@ -115,6 +118,11 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
     const asking = this.tasks.snapshots().filter((task) => groupOf(task) === 'asking').length;
     const tooltip = asking === 1 ? '1 task needs you' : `${asking} tasks need you`;
     this.view.badge = asking === 0 ? undefined : { value: asking, tooltip };
+  }
+
+  /** The editor shows a message or, in an empty view, its welcome, never both (seen with 1.139). */
+  private drawMessage(): void {
+    this.view.message = this.tasks.snapshots().length > 0 ? this.message : '';
   }
 
   private groupItem(group: Group): vscode.TreeItem {

@@ -44,6 +44,14 @@ async function askCopilot(): Promise<void> {
   await until('the answer', async () => (await answers.count()) > before, 60_000);
 }
 
+it('an empty list says how to begin, and Codex has not been started for it', async () => {
+  await workbench.showTasks();
+  await workbench.page
+    .locator('.welcome-view-content', { hasText: 'Codex works on tasks in the background' })
+    .waitFor();
+  expect(processesWith(`${demo.codexPath} app-server`)).toEqual([]);
+});
+
 it("Copilot's agent spawns a task, waits and reports its result", async () => {
   await askCopilot();
   await workbench.showTasks();
@@ -102,6 +110,44 @@ it('a person cancels several tasks from the palette', async () => {
   await workbench.shot('picking');
   await workbench.page.getByRole('button', { name: 'OK' }).click();
   await until('the processes are dead', () => marks.flatMap(processesWith).length === 0);
+});
+
+it('a person messages a task, copies its id, cancels all, restarts Codex and clears the list, from the palette', async () => {
+  await workbench.newTask('say first turn');
+  await workbench.palette('Codex Worker: Message Task');
+  await workbench.pick('say first turn').click();
+  await workbench.input.fill('say second turn');
+  await workbench.input.press('Enter');
+  await workbench.palette('Codex Worker: Open Log');
+  await workbench.pick('say first turn').click();
+  const log = workbench.page.locator('.panel .view-lines');
+  await log.filter({ hasText: /first.turn[\s\S]*second.turn/ }).waitFor();
+  await workbench.palette('Codex Worker: Copy Task Id');
+  await workbench.pick('say first turn').click();
+  const clipboard = () => workbench.page.evaluate(() => navigator.clipboard.readText());
+  await until('an id is copied', async () => /^[a-z]+-[a-z]+-\d+$/.test(await clipboard()));
+
+  const marks = [1, 2].map((index) => `sleep 8${process.pid}.${index}`);
+  for (const marked of marks) await workbench.newTask(`run: ${marked}`);
+  await until('the commands run', () => marks.every((marked) => processesWith(marked).length > 0));
+  await workbench.palette('Codex Worker: Cancel All Tasks');
+  await workbench.page.getByRole('button', { name: 'Cancel all 2' }).click();
+  await until('the processes are dead', () => marks.flatMap(processesWith).length === 0);
+  await until('nothing runs', async () => (await workbench.row('Running').count()) === 0);
+
+  const [server] = processesWith(`${demo.codexPath} app-server`);
+  await workbench.palette('Codex Worker: Restart Codex');
+  await until('Codex is stopped', () => !processesWith(`${demo.codexPath} app-server`).includes(server ?? 0));
+  const count = await workbench.row('').count();
+  await workbench.palette('Codex Worker: Remove Finished Tasks');
+  await workbench.page
+    .locator('.welcome-view-content', { hasText: 'Codex works on tasks in the background' })
+    .waitFor();
+  expect(count).toBeGreaterThan(3);
+  await workbench.newTask('Fix the failing test');
+  await workbench.row('Allow to run: node --test?').waitFor();
+  await workbench.inline('Allow to run: node --test?', 'Approve');
+  await workbench.row('Finished').waitFor();
 });
 
 it('a person finds every task again after a reload, and decides about the one that was at work', async () => {

@@ -285,9 +285,9 @@ describe('races', () => {
       expect([status, pending, leftovers, answers.length]).toEqual(['cancelled', [], [], 1]);
       const told = answerFirst ? first : second;
       if (!answerFirst)
-        expect([told?.status, answers[0]]).toMatchObject(['rejected', { by: 'stop', outcome: 'withdrawn' }]);
+        expect([told.status, answers[0]]).toMatchObject(['rejected', { by: 'stop', outcome: 'withdrawn' }]);
       // An answer that was first either reached Codex or says that it came too late.
-      else if (told?.status === 'rejected') expect(told.reason).toMatchObject({ code: 'already_answered' });
+      else if (told.status === 'rejected') expect(told.reason).toMatchObject({ code: 'already_answered' });
       if (answerFirst) expect(answers[0]).toMatchObject({ by: 'person', outcome: 'accepted' });
     }
   });

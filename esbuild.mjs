@@ -3,9 +3,9 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 
 const watch = process.argv.includes('--watch');
 
-/** Both programs are bundled whole; `vscode` is the editor's own. */
+/** Each program is bundled whole; `vscode` is the editor's own. */
 const build = await context({
-  entryPoints: { extension: 'src/extension.ts', stdio: 'src/stdio.ts' },
+  entryPoints: { extension: 'src/extension.ts', stdio: 'src/stdio.ts', keeper: 'src/keeper.ts' },
   outdir: 'dist',
   bundle: true,
   platform: 'node',

@@ -7,7 +7,10 @@ const project = (name: string, timeoutMs: number, parallel: boolean, needsEditor
     testTimeout: timeoutMs,
     hookTimeout: timeoutMs,
     fileParallelism: parallel,
-    globalSetup: needsEditor ? ['test/rig/globalSetup.ts'] : [],
+    globalSetup: [
+      ...(name === 'unit' ? [] : ['test/rig/bundled.ts']),
+      ...(needsEditor ? ['test/rig/globalSetup.ts'] : []),
+    ],
   },
 });
 

@@ -8,7 +8,7 @@ import { Attention } from './ui/attention';
 import { McpEndpoint } from './ui/mcpEndpoint';
 import { TaskOutputs } from './ui/outputs';
 import { RequestReview } from './ui/requestReview';
-import { codexPath, settings } from './ui/settings';
+import { codexPath, keepRunningMs, settings } from './ui/settings';
 import { StatusBar } from './ui/statusBar';
 import { TaskTree } from './ui/taskTree';
 import { Worker } from './worker';
@@ -16,6 +16,8 @@ import { Worker } from './worker';
 /** Set by `npm start` when the model behind Codex is the scripted one. */
 const demo = process.env.CODEX_WORKER_DEMO === '1';
 const demoNotice = 'Demo: the real Codex CLI, but a scripted model answers. Nothing leaves this machine.';
+const besideNotice =
+  'Another window works with the Codex tasks of this folder. This window keeps a list of its own, which the other one does not show.';
 const toldKey = 'codexWorker.toldAboutTrust';
 
 let stop: (() => Promise<void>) | undefined;
@@ -29,14 +31,17 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   const channel = own(vscode.window.createOutputChannel('Codex Worker', { log: true }));
   const log: Log = (level, message) => channel[level](message);
   try {
+    const stateDir = (context.storageUri ?? context.globalStorageUri).fsPath;
     const worker = await Worker.create({
-      stateDir: (context.storageUri ?? context.globalStorageUri).fsPath,
+      stateDir,
       settings,
       log,
       codexPath,
       extensionDir: () => vscode.extensions.getExtension('openai.chatgpt')?.extensionPath ?? null,
+      keeper: { program: context.asAbsolutePath('dist/keeper.js'), keepMs: keepRunningMs },
       onFirstWritableTask: (cwd) => tellAboutTrust(context, cwd),
     });
+    if (worker.stateDir !== stateDir) void vscode.window.showInformationMessage(besideNotice);
     worker
       .restore()
       .catch((error: unknown) => log('error', `The tasks could not be brought back: ${messageOf(error)}`));
@@ -59,7 +64,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   }
 }
 
-/** Interrupts every task and stops Codex; the editor waits a few seconds for it. The next window asks how to go on. */
+/** Leaves the tasks to the next window, or its keeper; the editor waits a few seconds for it. */
 export async function deactivate(): Promise<void> {
   await stop?.();
 }

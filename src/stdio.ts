@@ -29,6 +29,8 @@ const help = `mcp-codex-worker ${version}: an MCP server on stdin and stdout tha
   --version, --help
 `;
 
+const successorMs = 60_000;
+
 interface ProgramOptions {
   readonly roots: readonly string[];
   readonly stateDir: string;
@@ -152,8 +154,11 @@ async function main(): Promise<void> {
     settings: settingsOf(options),
     log,
     codexPath: () => options.codexPath,
+    // After a crash of this program a successor on the same store has a minute to take over.
+    keeper: { program: join(__dirname, 'keeper.js'), keepMs: () => successorMs },
     onFirstWritableTask: (cwd) => log('info', trustNotice(cwd)),
   });
+  worker.restore().catch((error: unknown) => log('error', `The tasks could not be brought back: ${messageOf(error)}`));
   await worker.serveStdio();
   await worker.shutDown();
 }

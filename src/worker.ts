@@ -1,3 +1,5 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CodexAgent } from './codex/codexAgent';
 import { type CodexBinary, findCodex, thisMachine } from './codex/findCodex';
@@ -9,6 +11,8 @@ import { TaskManager } from './core/taskManager';
 import { type HttpHost, type McpTransport, startHttpHost } from './mcp/httpHost';
 import { createTools, listedTool } from './mcp/mcpServer';
 import { serveStdio } from './mcp/stdioHost';
+import { KeeperHost } from './process/keeperLink';
+import { directHost } from './process/serverProcess';
 import { type StoreLock, takeStoreLock } from './store/storeLock';
 import { TaskFiles } from './store/taskFiles';
 import { version } from './version';
@@ -32,13 +36,21 @@ export interface WorkerOptions {
   readonly dynamicTools?: readonly unknown[];
   /** How long a Codex thread stays loaded after its turn, in ms. */
   readonly lingerMs?: number;
+  /** What owns Codex when this program is gone; without it Codex ends with this program. */
+  readonly keeper?: {
+    /** The bundled program, `dist/keeper.js`. */
+    readonly program: string;
+    /** How long work goes on without this program, in ms; null until it is done, 0 not at all. */
+    readonly keepMs: () => number | null;
+  };
   /** Called before the first task of this worker that may write; see `TaskManagerOptions`. */
   readonly onFirstWritableTask?: (cwd: string) => void;
 }
 
-/** A window that is reloaded takes some seconds to go. */
-const lockTries = 40;
-const lockEveryMs = 250;
+/** A window that is reloaded takes a moment to go, in ms. */
+const lockWaitMs = 2_000;
+const lockEveryMs = 100;
+const besideLimit = 50;
 
 /** Everything that needs no editor: tasks, Codex and the files, behind one owner. */
 export class Worker implements Disposable {
@@ -46,19 +58,21 @@ export class Worker implements Disposable {
   readonly tasks: TaskManager;
   private readonly agent: CodexAgent;
   private readonly log: Log;
-  private readonly stateDir: string;
-  private lock: StoreLock | null = null;
-  private closing = false;
+  /** Where the tasks' files are: beside the wanted directory when another program works in that. */
+  readonly stateDir: string;
+  private readonly lock: StoreLock;
   private readonly settings: WorkerSettings;
 
-  private constructor(options: WorkerOptions, journal: TaskFiles) {
+  private constructor(options: WorkerOptions, { dir, lock, journal }: Store) {
     const { settings, log, env, threadConfig, dynamicTools, lingerMs } = options;
     this.log = log;
-    this.stateDir = options.stateDir;
+    this.stateDir = dir;
+    this.lock = lock;
     this.settings = settings;
     this.agent = this.owned.add(
       new CodexAgent({
         locate: () => locate(options),
+        host: options.keeper ? new KeeperHost({ ...options.keeper, stateDir: dir }) : directHost,
         log,
         version,
         ...(env ? { env } : {}),
@@ -74,7 +88,7 @@ export class Worker implements Disposable {
 
   /** Throws `store_unavailable` when the state directory cannot be used. Codex starts with the first task. */
   static async create(options: WorkerOptions): Promise<Worker> {
-    return new Worker(options, await openFiles(options));
+    return new Worker(options, await openStore(options));
   }
 
   /** Changes with this program and with the form of its tools. */
@@ -106,39 +120,25 @@ export class Worker implements Disposable {
     return this.agent.stop();
   }
 
-  /**
-   * Brings back the tasks of an earlier run; resolves to whether this program may: another one may own them. One that is
-   * just going away is waited for.
-   */
-  async restore(): Promise<boolean> {
-    for (let attempt = 0; attempt < lockTries && !this.closing; attempt++) {
-      this.lock = await takeStoreLock(this.stateDir);
-      if (this.lock) {
-        await this.tasks.restore();
-        return true;
-      }
-      await delay(lockEveryMs);
-    }
-    this.log('warn', `Another program works with the tasks in ${this.stateDir}; this one starts with an empty list.`);
-    return false;
+  /** Brings back the tasks of earlier runs. */
+  restore(): Promise<void> {
+    return this.tasks.restore();
   }
 
-  /** Interrupts every task, to be brought back by the next run, and stops Codex. */
+  /** Leaves every task to the next run: what works goes on where a keeper owns Codex, and is interrupted elsewhere. */
   async suspend(): Promise<void> {
-    this.closing = true;
     await this.tasks.suspend();
     await this.end();
   }
 
   private async end(): Promise<void> {
     await this.agent.stop();
-    await this.lock?.release();
+    await this.lock.release();
     this.dispose();
   }
 
   /** Stops every task, then Codex, and writes what is left. */
   async shutDown(): Promise<void> {
-    this.closing = true;
     await this.tasks.shutDown();
     await this.end();
   }
@@ -152,13 +152,43 @@ function locate(options: WorkerOptions): Promise<CodexBinary> {
   return findCodex(thisMachine(options.codexPath(), options.extensionDir?.() ?? null));
 }
 
-async function openFiles({ stateDir, log }: WorkerOptions): Promise<TaskFiles> {
+interface Store {
+  readonly dir: string;
+  readonly lock: StoreLock;
+  readonly journal: TaskFiles;
+}
+
+/** The wanted store, or one of its own beside it when another program works in that: there are never two writers. */
+async function openStore({ stateDir, log }: WorkerOptions): Promise<Store> {
   try {
-    return await TaskFiles.open(stateDir, log);
+    const wanted = await lockStore(stateDir, lockWaitMs);
+    const store = wanted ?? (await lockBeside(stateDir));
+    if (!wanted)
+      log('warn', `Another program works with the tasks in ${stateDir}; this one keeps its own in ${store.dir}.`);
+    return { ...store, journal: await TaskFiles.open(store.dir, log) };
   } catch (cause) {
     throw new CallError('store_unavailable', `The directory "${stateDir}" cannot be used: ${messageOf(cause)}`, {
       hint: 'Choose a directory that can be written, with --state-dir.',
       cause,
     });
   }
+}
+
+async function lockStore(dir: string, waitMs: number): Promise<Omit<Store, 'journal'> | null> {
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const deadline = Date.now() + waitMs;
+  for (;;) {
+    const lock = await takeStoreLock(dir);
+    if (lock) return { dir, lock };
+    if (Date.now() >= deadline) return null;
+    await delay(lockEveryMs);
+  }
+}
+
+async function lockBeside(dir: string): Promise<Omit<Store, 'journal'>> {
+  for (let index = 1; index <= besideLimit; index++) {
+    const store = await lockStore(join(dir, 'beside', String(index)), 0);
+    if (store) return store;
+  }
+  throw new Error(`${besideLimit} programs work there already.`);
 }

@@ -1,18 +1,21 @@
+import { randomUUID } from 'node:crypto';
+import { PassThrough } from 'node:stream';
 import { stripVTControlCharacters } from 'node:util';
 import type { Disposable } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { CallError, messageOf } from '../core/errors';
 import type { Log } from '../core/ports';
-import { type ChildProcess, startChild } from '../process/childProcess';
-import { claimLineage } from '../process/lineage';
+import type { ServerHost, ServerProcess } from '../process/serverProcess';
 import type { CodexBinary } from './findCodex';
 import { initializeResult } from './protocol';
-import { type RpcHandlers, RpcPeer } from './rpc';
+import { rpcDefaults, type RpcHandlers, type RpcOptions, RpcPeer } from './rpc';
 
 export interface AppServerOptions {
   readonly locate: () => Promise<CodexBinary>;
+  /** Starts the server, and finds the one of an earlier run. */
+  readonly host: ServerHost;
   readonly env: Readonly<Record<string, string | undefined>>;
-  readonly handlers: Omit<RpcHandlers, 'onTrouble'>;
+  readonly handlers: Pick<RpcHandlers, 'onNotification' | 'onRequest'>;
   readonly log: Log;
   readonly version: string;
 }
@@ -20,14 +23,15 @@ export interface AppServerOptions {
 /** A running `codex app-server` that has answered `initialize`. */
 export interface Connection {
   readonly rpc: RpcPeer;
-  readonly binary: CodexBinary;
   readonly pid: number;
   /** The mark of everything that the server starts; see lineage.ts. */
   readonly lineage: number | null;
+  /** The keeper that owns the server and carries the same mark. */
+  readonly keeperPid: number | undefined;
 }
 
 interface Running extends Connection {
-  readonly child: ChildProcess;
+  readonly child: ServerProcess;
 }
 
 /** An idle thread that nobody listens to is unloaded after this time, and its MCP servers end. Codex's unit is seconds. */
@@ -46,7 +50,9 @@ export class AppServer implements Disposable {
   private disposed = false;
   /** When the server ended without being asked to, in ms since the epoch; only those of the last minutes. */
   private crashes: number[] = [];
-  private stopping: ChildProcess | null = null;
+  private stopping: ServerProcess | null = null;
+  /** How far the server was heard; see keeperProtocol.ts. */
+  private heard = 0;
   private readonly exitEmitter = new Emitter<undefined>();
   private readonly options: AppServerOptions;
   /** The server is gone; everything that it ran is lost. */
@@ -63,6 +69,55 @@ export class AppServer implements Disposable {
   /** The connection if there is one now. */
   get current(): Connection | null {
     return this.running;
+  }
+
+  /** How far the server was heard: nothing of that has to be said again once it is kept. */
+  get position(): number {
+    return this.heard;
+  }
+
+  acknowledge(position: number): void {
+    this.running?.child.acknowledge(position);
+  }
+
+  /** Takes over the server of an earlier run, if there is one; it is not heard before `catchUp`. */
+  async reattach(): Promise<Connection | null> {
+    const child = this.running ? null : await this.options.host.find();
+    if (!child) return null;
+    const { log } = this.options;
+    drain(child, log);
+    // The server is the same, so what an earlier client asked it may still be answered: ids must differ.
+    const rpc = this.peer(child, { ...rpcDefaults, waits: true, idPrefix: `${randomUUID()}-` });
+    this.running = { rpc, child, pid: child.pid ?? 0, lineage: await child.lineage, keeperPid: child.keeperPid };
+    log('info', `codex app-server ${this.running.pid} of an earlier run is here`);
+    return this.running;
+  }
+
+  /** Hears what the server said while nobody listened; resolves when that is all. Also of one that is gone by now. */
+  async catchUp(): Promise<void> {
+    const { running } = this;
+    if (running) {
+      running.rpc.listen();
+      await running.child.caughtUp;
+      return;
+    }
+    const nobody = new PassThrough().resume();
+    const rpc = new RpcPeer(
+      nobody,
+      nobody,
+      this.handlers(() => undefined),
+      { ...rpcDefaults, waits: true },
+    );
+    for await (const line of this.options.host.missed()) rpc.take(line);
+  }
+
+  /** Leaves the server to its keeper; false when it ends with this program. */
+  async detach(): Promise<boolean> {
+    await this.starting?.catch(() => undefined);
+    const { running } = this;
+    if (!running) return true;
+    this.running = null;
+    return running.child.detach();
   }
 
   /** Starts the server if it does not run. Throws a `CallError` that says what to do. */
@@ -119,26 +174,23 @@ export class AppServer implements Disposable {
     const { log, env } = this.options;
     const binary = await this.options.locate();
     log('info', `Starting codex ${binary.version} from ${binary.path} (${binary.source})`);
-    const child = startChild({ file: binary.path, args: ['app-server', ...settings], env });
+    await this.options.host.forget();
+    const child = await this.options.host
+      .start({ file: binary.path, args: ['app-server', ...settings], env })
+      .catch((cause: unknown) => {
+        throw unavailable(`Codex did not start: ${messageOf(cause)}`, cause);
+      });
     const stderr = drain(child, log);
-    const rpc = new RpcPeer(child.stdout, child.stdin, {
-      ...this.options.handlers,
-      onTrouble: (message) => log('warn', `codex: ${message}`),
-    });
-    void child.exited.then((exit) => {
-      const how = exit.startError ?? exit.signal ?? `exit code ${exit.exitCode ?? 'unknown'}`;
-      rpc.close(`Codex stopped (${how}).`);
-      this.onExit(child, how);
-    });
+    const rpc = this.peer(child);
     try {
       const [result, lineage] = await Promise.all([
         rpc.request('initialize', this.identity(), startTimeoutMs),
-        claimLineage(child.pid ?? 0),
+        child.lineage,
       ]);
       initializeResult.parse(result);
       rpc.notify('initialized');
       if (rpc.closed) throw new Error('It ended right after its start.');
-      this.running = { rpc, binary, child, pid: child.pid ?? 0, lineage };
+      this.running = { rpc, child, pid: child.pid ?? 0, lineage, keeperPid: child.keeperPid };
       log('info', `codex app-server ${this.running.pid} is ready`);
       if (lineage === null && process.platform === 'linux') log('warn', noLineage);
       return this.running;
@@ -146,6 +198,31 @@ export class AppServer implements Disposable {
       await child.kill();
       throw unavailable(`Codex did not start: ${stderr() || messageOf(cause)}`, cause);
     }
+  }
+
+  private peer(child: ServerProcess, options?: RpcOptions): RpcPeer {
+    const rpc = new RpcPeer(
+      child.stdout,
+      child.stdin,
+      this.handlers((line) => child.control(line)),
+      options,
+    );
+    void child.exited.then((exit) => {
+      const how = exit.startError ?? exit.signal ?? `exit code ${exit.exitCode ?? 'unknown'}`;
+      rpc.close(`Codex stopped (${how}).`);
+      this.onExit(child, how);
+    });
+    return rpc;
+  }
+
+  private handlers(onControl: (line: string) => void): RpcHandlers {
+    const { handlers, log } = this.options;
+    return {
+      ...handlers,
+      onControl,
+      onPosition: (position) => (this.heard = position),
+      onTrouble: (message) => log('warn', `codex: ${message}`),
+    };
   }
 
   private identity(): unknown {
@@ -156,7 +233,7 @@ export class AppServer implements Disposable {
     };
   }
 
-  private onExit(child: ChildProcess, how: string): void {
+  private onExit(child: ServerProcess, how: string): void {
     if (this.running?.child !== child) return;
     this.options.log('warn', `codex app-server ${this.running.pid} ended: ${how}`);
     if (this.stopping !== child) this.crashes.push(Date.now());
@@ -169,7 +246,7 @@ const noLineage =
   'Many Codex servers run on this machine, so this one got no mark of its own: a process that a task detaches from itself may go unseen.';
 
 /** Reads stderr for as long as the process lives, because a full pipe stalls it; gives its last line. */
-function drain(child: ChildProcess, log: Log): () => string {
+function drain(child: ServerProcess, log: Log): () => string {
   let last = '';
   child.stderr.setEncoding('utf8');
   child.stderr.on('data', (text: string) => {

@@ -1,9 +1,10 @@
 import { DisposableStore } from '../core/disposable';
 import { CallError, messageOf } from '../core/errors';
 import { declined } from '../core/pendingRequest';
-import type { Agent, AgentThread, Log, ModelInfo, Sandbox, ThreadSink, ThreadSpec } from '../core/ports';
+import type { Agent, AgentThread, Log, ModelInfo, RawLine, Sandbox, ThreadSink, ThreadSpec } from '../core/ports';
 import { signalProcess } from '../process/killTree';
 import { processTable } from '../process/processTable';
+import type { ServerHost } from '../process/serverProcess';
 import { TaskProcesses } from '../process/taskProcesses';
 import { AppServer, unavailable } from './appServer';
 import { CodexThread } from './codexThread';
@@ -18,11 +19,12 @@ import {
   threadIdSchema,
 } from './protocol';
 import { type CodexQuestion, questionOf } from './codexRequests';
-import { methodNotFound, type ServerRequest } from './rpc';
+import { methodNotFound, parseMessage, type RpcAnswer, type ServerRequest } from './rpc';
 import { probeSandbox } from './sandboxProbe';
 
 export interface CodexAgentOptions {
   readonly locate: () => Promise<CodexBinary>;
+  readonly host: ServerHost;
   readonly log: Log;
   /** Version of this worker, told to Codex. */
   readonly version: string;
@@ -59,7 +61,7 @@ export class CodexAgent implements Agent {
         ...options,
         env: options.env ?? {},
         handlers: {
-          onNotification: (method, params, json) => this.onNotification(method, params, json),
+          onNotification: (method, params, json, position) => this.onNotification(method, params, json, position),
           onRequest: (request) => this.onRequest(request),
         },
       }),
@@ -105,12 +107,52 @@ export class CodexAgent implements Agent {
     return thread;
   }
 
-  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink): AgentThread {
+  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink, history: readonly RawLine[]): AgentThread {
     const thread = this.thread(spec, sink);
     thread.id = threadId;
     thread.model = spec.model;
     this.threads.set(threadId, thread);
+    for (const line of history) this.relive(thread, line);
+    if (history.length > 0) thread.join(this.server.current);
     return thread;
+  }
+
+  async reattach(): Promise<boolean> {
+    return (await this.server.reattach()) !== null;
+  }
+
+  async catchUp(): Promise<void> {
+    await this.server.catchUp();
+    for (const thread of this.threads.values()) thread.caughtUp();
+  }
+
+  detach(): Promise<boolean> {
+    return this.server.detach();
+  }
+
+  get outlives(): boolean {
+    return this.server.current?.keeperPid !== undefined;
+  }
+
+  get position(): number {
+    return this.server.position;
+  }
+
+  acknowledge(position: number): void {
+    this.server.acknowledge(position);
+  }
+
+  /** Takes one line of the past of a thread. */
+  private relive(thread: CodexThread, { json, position }: RawLine): void {
+    const message = parseMessage(json);
+    if (!message) return;
+    const { id, method, params } = message;
+    thread.position = Math.max(thread.position, position ?? 0);
+    if (id === undefined) this.inform(thread, method, params);
+    else {
+      const respond = (answer: RpcAnswer): void => this.server.current?.rpc.respond(id, answer);
+      this.askOf(thread, { id, method, params, json, position, respond });
+    }
   }
 
   private thread(spec: ThreadSpec, sink: ThreadSink): CodexThread {
@@ -160,9 +202,10 @@ export class CodexAgent implements Agent {
     return models;
   }
 
-  private onNotification(method: string, params: unknown, json: string): void {
+  private onNotification(method: string, params: unknown, json: string, position: number | null): void {
     const thread = this.threadOf(params);
-    if (thread) this.tell(thread, method, params, json);
+    if (thread?.isOld(position)) return;
+    if (thread) this.tell(thread, method, params, { json, position });
     else if (method === 'account/updated') this.loggedIn = false;
     else if (warnings.has(method)) this.options.log('warn', `codex: ${warningText(params)}`);
     else if (!isKnown(method)) this.logOnce(method, `Codex sent "${method}", which this version does not know.`);
@@ -173,8 +216,12 @@ export class CodexAgent implements Agent {
     return parsed.success ? this.threads.get(parsed.data.threadId) : undefined;
   }
 
-  private tell(thread: CodexThread, method: string, params: unknown, json: string): void {
-    thread.sink.onRaw(json);
+  private tell(thread: CodexThread, method: string, params: unknown, { json, position }: RawLine): void {
+    thread.sink.onRaw(json, position);
+    this.inform(thread, method, params);
+  }
+
+  private inform(thread: CodexThread, method: string, params: unknown): void {
     if (method === 'thread/status/changed') {
       const status = statusParams.safeParse(params).data?.status.type;
       if (status !== undefined) thread.onStatus(status);
@@ -210,7 +257,12 @@ export class CodexAgent implements Agent {
 
   private onRequest(request: ServerRequest): void {
     const thread = this.threadOf(request.params);
-    thread?.sink.onRaw(request.json);
+    if (thread?.isOld(request.position)) return;
+    thread?.sink.onRaw(request.json, request.position);
+    this.askOf(thread, request);
+  }
+
+  private askOf(thread: CodexThread | undefined, request: ServerRequest): void {
     try {
       const asked = questionOf(request, thread?.openChanges ?? new Map());
       if (!asked) this.answerAlone(request, thread);
@@ -272,8 +324,6 @@ function warningText(params: unknown): string {
   const parts = [message ?? summary, details, path].filter((part) => typeof part === 'string' && part !== '');
   return parts.length > 0 ? parts.join(' ') : JSON.stringify(params).slice(0, 500);
 }
-
-type RpcAnswer = Parameters<ServerRequest['respond']>[0];
 
 const notOurs = (message: string) => (): RpcAnswer => ({ error: { code: -32000, message } });
 

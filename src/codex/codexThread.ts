@@ -39,6 +39,8 @@ export class CodexThread implements AgentThread {
   reasoning: string | null = null;
   /** The patches of open file changes, because a request for their approval does not carry them. */
   readonly openChanges = new Map<string, readonly FileChange[]>();
+  /** How far the thread was heard in an earlier run. */
+  position = 0;
   private readonly openCommands = new Set<string>();
   /** A command ran since the last time that no process was left. */
   private dirty = false;
@@ -60,6 +62,29 @@ export class CodexThread implements AgentThread {
     this.spec = spec;
     this.sink = sink;
     this.parts = parts;
+  }
+
+  /** Whether a line was heard in an earlier run already. */
+  isOld(position: number | null): boolean {
+    return position !== null && position <= this.position;
+  }
+
+  /** A thread of an earlier run: the server that still has it loaded, if there is one. */
+  join(connection: Connection | null): void {
+    this.connection = connection;
+  }
+
+  /** Everything that was missed is known: a thread that does not work any more is loaded with its next turn. */
+  caughtUp(): void {
+    if (this.turnId !== null && this.connection) return;
+    this.connection = null;
+    this.turnRequested = false;
+    for (const itemId of [...this.openCommands]) this.commandEnded(itemId);
+    this.setTurn(null);
+  }
+
+  get active(): boolean {
+    return this.works;
   }
 
   /** Makes the thread. */

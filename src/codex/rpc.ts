@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
-import { LineSplitter, lineLimit } from './lineSplitter';
+import { LineSplitter, lineLimit } from '../process/lineSplitter';
+import { controlMark } from '../process/keeperProtocol';
 import { envelopeSchema, type RequestId } from './protocol';
 
 /** An error that the other side answered with. */
@@ -22,9 +23,14 @@ export class RpcLostError extends Error {
 }
 
 export interface RpcHandlers {
-  onNotification(method: string, params: unknown, json: string): void;
+  /** `position` is where the line stands in all that the server said; null when nobody counts. */
+  onNotification(method: string, params: unknown, json: string, position: number | null): void;
   /** Must lead to one call of `respond`: an unanswered request hangs the turn. */
   onRequest(request: ServerRequest): void;
+  /** A line that begins with `controlMark`: of whoever carries the messages. */
+  onControl?(line: string): void;
+  /** Any line was taken. */
+  onPosition?(position: number): void;
   /** Input that is not JSON-RPC, and late answers. */
   onTrouble(message: string): void;
 }
@@ -34,8 +40,11 @@ export interface ServerRequest {
   readonly method: string;
   readonly params: unknown;
   readonly json: string;
-  respond(answer: { readonly result: unknown } | { readonly error: { code: number; message: string } }): void;
+  readonly position: number | null;
+  respond(answer: RpcAnswer): void;
 }
+
+export type RpcAnswer = { readonly result: unknown } | { readonly error: { code: number; message: string } };
 
 export interface RpcOptions {
   readonly requestTimeoutMs: number;
@@ -43,6 +52,10 @@ export interface RpcOptions {
   readonly maxInFlight: number;
   /** First pause before a request that met an overloaded server is sent again; it doubles each time. */
   readonly retryDelayMs: number;
+  /** Makes ids that no earlier client of the same server used. */
+  readonly idPrefix?: string;
+  /** Whether `listen` starts the reading; otherwise it starts at once. */
+  readonly waits?: boolean;
 }
 
 export const rpcDefaults: RpcOptions = { requestTimeoutMs: 30_000, maxInFlight: 100, retryDelayMs: 100 };
@@ -70,16 +83,24 @@ export class RpcPeer {
   private nextId = 1;
   private closedBy: RpcLostError | null = null;
 
+  private readonly input: Readable;
   private readonly output: Writable;
   private readonly handlers: RpcHandlers;
   private readonly options: RpcOptions;
 
   constructor(input: Readable, output: Writable, handlers: RpcHandlers, options: RpcOptions = rpcDefaults) {
+    this.input = input;
     this.output = output;
     this.handlers = handlers;
     this.options = options;
+    if (options.waits !== true) this.listen();
+  }
+
+  /** Starts to read what the other side says. */
+  listen(): void {
+    const { input } = this;
     const splitter = new LineSplitter(
-      (line) => this.receiveSafely(line),
+      (line) => this.take(line),
       () => this.handlers.onTrouble(`A line of more than ${lineLimit} characters was dropped.`),
     );
     input.on('data', (chunk: Buffer) => {
@@ -121,7 +142,8 @@ export class RpcPeer {
   private async send(method: string, params: unknown, timeoutMs: number): Promise<unknown> {
     if (this.calls.size >= this.options.maxInFlight) await this.untilFree(method);
     if (this.closedBy) throw this.closedBy;
-    const id = this.nextId++;
+    const { idPrefix } = this.options;
+    const id = idPrefix === undefined ? this.nextId++ : `${idPrefix}${this.nextId++}`;
     return new Promise((resolve, reject) => {
       const onTimeout = (): void => {
         this.settle(id, () => reject(new RpcLostError(`Codex did not answer ${method} within ${timeoutMs} ms.`)));
@@ -147,8 +169,8 @@ export class RpcPeer {
     if (this.output.writable) this.output.write(`${JSON.stringify(message)}\n`);
   }
 
-  /** A bug in a handler must not cost the other lines of the chunk. */
-  private receiveSafely(line: string): void {
+  /** Takes a line of the other side. A bug in a handler must not cost the other lines of the chunk. */
+  take(line: string): void {
     try {
       this.receive(line);
     } catch (error) {
@@ -156,7 +178,10 @@ export class RpcPeer {
     }
   }
 
-  private receive(line: string): void {
+  private receive(text: string): void {
+    if (text.startsWith(controlMark)) return this.handlers.onControl?.(text);
+    const { line, position } = positioned(text);
+    if (position !== null) this.handlers.onPosition?.(position);
     const message = parseEnvelope(line);
     if (!message) {
       this.handlers.onTrouble(`Not JSON-RPC: ${line.slice(0, 200)}`);
@@ -164,23 +189,25 @@ export class RpcPeer {
     }
     const { id, method, params } = message;
     // The server's ids start at 0: test for presence, never for truth.
-    if (method !== undefined && id !== undefined) this.receiveRequest(id, method, params, line);
-    else if (method !== undefined) this.handlers.onNotification(method, params, line);
+    if (method !== undefined && id !== undefined) this.receiveRequest({ id, method, params, json: line, position });
+    else if (method !== undefined) this.handlers.onNotification(method, params, line, position);
     else if (id !== undefined) this.receiveAnswer(id, message);
   }
 
-  private receiveRequest(id: RequestId, method: string, params: unknown, json: string): void {
+  private receiveRequest(request: Omit<ServerRequest, 'respond'>): void {
     let open = true;
     this.handlers.onRequest({
-      id,
-      method,
-      params,
-      json,
+      ...request,
       respond: (answer) => {
-        if (open) this.write({ id, ...answer });
+        if (open) this.respond(request.id, answer);
         open = false;
       },
     });
+  }
+
+  /** Answers a request of the server. */
+  respond(id: RequestId, answer: RpcAnswer): void {
+    this.write({ id, ...answer });
   }
 
   private receiveAnswer(
@@ -203,6 +230,21 @@ export class RpcPeer {
 function rest(input: Readable): void {
   input.pause();
   setImmediate(() => input.resume());
+}
+
+/** A line of a keeper begins with its position: `123 {…}`. */
+function positioned(text: string): { line: string; position: number | null } {
+  const end = text.startsWith('{') ? -1 : text.indexOf(' ');
+  const position = end > 0 ? Number(text.slice(0, end)) : Number.NaN;
+  return Number.isSafeInteger(position) ? { line: text.slice(end + 1), position } : { line: text, position: null };
+}
+
+/** A notification or a request as it was kept; null for anything else. */
+export function parseMessage(json: string): { id?: RequestId; method: string; params?: unknown } | null {
+  const message = parseEnvelope(json);
+  if (message?.method === undefined) return null;
+  const { id, method, params } = message;
+  return { method, params, ...(id === undefined ? {} : { id }) };
 }
 
 function parseEnvelope(line: string): ReturnType<typeof envelopeSchema.parse> | null {

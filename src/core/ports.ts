@@ -54,8 +54,8 @@ export interface ThreadSink {
   onRequest(request: AgentRequest): void;
   /** The agent is done with the request: it got the answer, or it waits for none any more. */
   onRequestResolved(key: string): void;
-  /** One notification or request of the agent as the JSON text it came in. */
-  onRaw(json: string): void;
+  /** One notification or request of the agent as the JSON text it came in, and where it stands; see `RawLine`. */
+  onRaw(json: string, position: number | null): void;
   /** The thread's process is gone; nothing more will come from it. */
   onLost(error: TaskError): void;
 }
@@ -80,6 +80,8 @@ export interface AgentThread {
   /** What the thread runs with; null when the agent did not say. */
   readonly model: string | null;
   readonly reasoning: string | null;
+  /** Whether a turn runs or was requested. */
+  readonly active: boolean;
   /** Requests a turn and resolves when the agent accepted it; its start and end come as events. */
   startTurn(input: TurnInput): Promise<void>;
   /** Adds input to the active turn; false when there is none, or it ended before the input reached it. */
@@ -99,8 +101,30 @@ export interface Agent extends Disposable {
   /** Known models; undefined when the agent cannot list them. */
   models(): Promise<readonly ModelInfo[] | undefined>;
   open(spec: ThreadSpec, sink: ThreadSink): Promise<AgentThread>;
-  /** Takes over a thread of an earlier run; it is loaded with its next turn. */
-  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink): AgentThread;
+  /**
+   * Takes over a thread of an earlier run. Its sink hears the history first, at once; it is what `onRaw` gave, oldest
+   * first. A thread that does not run is loaded with its next turn.
+   */
+  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink, history: readonly RawLine[]): AgentThread;
+  /** Finds the agent's program of an earlier run; whether it is there. It is not heard before `catchUp`. */
+  reattach(): Promise<boolean>;
+  /** Lets adopted threads hear what was said while nobody listened; resolves when that is all. */
+  catchUp(): Promise<void>;
+  /** Leaves the agent's program running without us; false when it cannot be. */
+  detach(): Promise<boolean>;
+  /** Whether the agent's program goes on when this one ends. */
+  readonly outlives: boolean;
+  /** How far the agent was heard. */
+  readonly position: number;
+  /** What was heard up to a position is kept for good, and need not be said again. */
+  acknowledge(position: number): void;
+}
+
+/** A notification or request of an agent as it is kept. */
+export interface RawLine {
+  readonly json: string;
+  /** Grows over all threads and all runs; null when the agent did not count. */
+  readonly position: number | null;
 }
 
 export interface DiskPaths {
@@ -153,6 +177,8 @@ export interface Journal {
   remove(id: TaskId): void;
   /** The tasks of earlier runs, oldest first; what cannot be read is left out, and told. */
   load(): Promise<readonly StoredTask[]>;
+  /** Everything that was kept of what the agent said about a task, oldest first. */
+  history(id: TaskId): Promise<readonly RawLine[]>;
   /** Reads at most `limit` bytes from byte `offset`, whole UTF-8 characters only. */
   read(id: TaskId, file: JournalFile, offset: number, limit: number): Promise<JournalPart>;
   flush(): Promise<void>;

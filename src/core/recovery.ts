@@ -2,7 +2,8 @@ import { type TaskError, TaskFailedError } from './errors';
 import type { Decision } from './pendingRequest';
 import type { AgentRequest, TurnInput } from './ports';
 import type { TaskSnapshot } from './taskSnapshot';
-import type { TaskState } from './taskState';
+import type { TaskPast } from './taskPast';
+import { endingOf, type TaskState } from './taskState';
 import { formatDuration } from './transcript';
 
 /** What a task asks, and does, when its agent stopped or keeps silent. */
@@ -63,8 +64,9 @@ export function recoveryRequest(
   };
 }
 
-/** The state of a task of an earlier run. Without a turn nothing of it ran. */
-export function restoredState({ status, error, threadId, turns }: TaskSnapshot): TaskState {
+/** The state of a task of an earlier run, and of its turns as their events tell. Without a turn nothing of it ran. */
+export function restoredState(task: TaskSnapshot, past: TaskPast | null): TaskState {
+  const { status, error, threadId, turns, stopReason } = task;
   switch (status) {
     case 'completed':
     case 'cancelled':
@@ -74,6 +76,11 @@ export function restoredState({ status, error, threadId, turns }: TaskSnapshot):
     case 'submitted':
     case 'working':
     case 'input_required':
-      return threadId !== null && turns > 0 ? { kind: 'working', turnId: null } : { kind: 'submitted' };
+      if (stopReason !== null) return { kind: 'stopping', reason: stopReason };
+      if (past?.turnId !== null && past?.turnId !== undefined) return { kind: 'working', turnId: past.turnId };
+      if (past?.ended && task.stopping) return { kind: 'settling', ending: endingOf(past.ended) };
+      return threadId !== null && (turns > 0 || status !== 'submitted')
+        ? { kind: 'working', turnId: null }
+        : { kind: 'submitted' };
   }
 }

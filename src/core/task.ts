@@ -5,13 +5,22 @@ import { CallError, messageOf, type TaskError, taskErrorOf } from './errors';
 import { type Answer, type Answerer, declined } from './pendingRequest';
 import type { AgentRequest, AgentThread, StopReport, ThreadSink, TurnInput, WorkerSettings } from './ports';
 import { continuation, continueQuestion, interrupted, isCrash, reopenQuestion, restoredState } from './recovery';
+import { TaskPast } from './taskPast';
 import { TaskDetails } from './taskDetails';
 import { type RecoveryHost, TaskRecovery } from './taskRecovery';
 import { type RequestsHost, TaskRequests } from './taskRequests';
 import type { TaskEvent } from './taskEvent';
 import type { TaskId } from './taskId';
 import type { TaskSnapshot, TaskType } from './taskSnapshot';
-import { isTerminal, reduce, type StateEvent, statusOf, type StopReason, type TaskState } from './taskState';
+import {
+  isTerminal,
+  isTerminalStatus,
+  reduce,
+  type StateEvent,
+  statusOf,
+  type StopReason,
+  type TaskState,
+} from './taskState';
 import { type LogEntry, Transcript } from './transcript';
 
 /** What a task is made of and never changes. */
@@ -42,7 +51,7 @@ export interface TaskParts {
 export interface TaskObserver {
   onChange(task: Task, statusChanged: boolean): void;
   onLog(task: Task, entry: LogEntry): void;
-  onRaw(task: Task, json: string): void;
+  onRaw(task: Task, json: string, position: number | null): void;
 }
 
 function stopNote(reason: StopReason): [tag: string, text: string] {
@@ -95,6 +104,10 @@ export class Task implements ThreadSink {
   private heldBy: string | null = null;
   private suspended = false;
   private forgotten = false;
+  /** Set while the past of an earlier run is heard. */
+  private past: TaskPast | null = null;
+  /** It is not known yet how the task stands. */
+  private restoring = false;
   /** What was to be said in a turn that has not started. */
   private unstarted: TurnInput | null = null;
 
@@ -182,35 +195,65 @@ export class Task implements ThreadSink {
   }
 
   /**
-   * Takes over a task of an earlier run: an ended one as it was, one that worked like after a crash of the agent. One whose
-   * first turn never ran stays as it is, to be started.
+   * Takes over a task of an earlier run, as far as its files tell. `adopt` gives its thread, and lets us hear the past of
+   * one that was at work; what nobody heard comes next, and `caughtUp` last.
    */
-  async restore(task: TaskSnapshot, thread: AgentThread | null): Promise<void> {
-    this.thread = thread;
-    this.turns = task.turns;
+  restore(task: TaskSnapshot, adopt: (sink: ThreadSink) => AgentThread | null): void {
+    const past = isTerminalStatus(task.status) ? null : new TaskPast();
+    this.past = past;
+    this.thread = adopt(this);
+    this.past = null;
+    this.turns = Math.max(task.turns, past?.turns ?? 0);
     this.createdAt = task.createdAt;
     this.startedAt = task.startedAt;
     this.endedAt = task.endedAt;
     this.model = task.model;
     this.reasoning = task.reasoning;
     this.leftovers = task.leftovers;
-    this.details.restore(task);
+    if (!past?.heard) this.details.restore(task);
     this.requests.restore(task.answers, task.pending);
     this.updatedAt = task.updatedAt;
-    this.state = restoredState(task);
+    this.state = restoredState(task, past);
+    this.restoring = !this.terminal;
     this.latest = null;
-    if (this.terminal) return;
-    this.changed(true);
-    if (this.state.kind === 'working') await this.recovery.recover(interrupted, reopenQuestion);
   }
 
-  /** The worker goes away, and the task shall be taken over later: ends what runs and changes nothing any more. */
-  async suspend(): Promise<void> {
-    if (this.terminal || this.suspended) return;
+  /** Everything that was said about a restored task is known: it goes on where it is, or somebody decides how. */
+  async caughtUp(): Promise<void> {
+    if (!this.restoring) return;
+    this.restoring = false;
+    const isAlive = this.thread?.active === true;
+    if (isAlive && !this.terminal) this.requests.release();
+    else this.requests.drop();
+    this.changed(true);
+    switch (this.state.kind) {
+      case 'working':
+      case 'input_required':
+        this.recovery.signOfLife();
+        if (!isAlive) await this.recovery.recover(interrupted, reopenQuestion);
+        return;
+      case 'settling':
+        return this.end(() => this.thread?.settle());
+      case 'stopping':
+        return this.end(() => this.thread?.stop());
+      case 'submitted':
+      case 'completed':
+      case 'failed':
+      case 'cancelled':
+    }
+  }
+
+  /** The worker goes away, and the task shall be taken over later: nothing changes any more. */
+  freeze(): void {
+    if (this.suspended) return;
     this.suspended = true;
     this.requests.dispose();
     this.recovery.dispose();
-    await this.tryToEnd(() => this.thread?.stop());
+  }
+
+  /** Ends what runs of a frozen task, because its agent ends with us. */
+  async interrupt(): Promise<void> {
+    if (!this.terminal) await this.tryToEnd(() => this.thread?.stop());
   }
 
   /** Starts the turn that never began, or one that continues the interrupted one. */
@@ -286,6 +329,12 @@ export class Task implements ThreadSink {
 
   onEvent(event: TaskEvent): void {
     if (this.suspended || this.forgotten) return;
+    if (this.past) {
+      this.past.hear(event);
+      this.details.apply(event);
+      this.transcript.entry(event);
+      return;
+    }
     this.latest = null;
     this.recovery.signOfLife();
     this.details.apply(event);
@@ -314,6 +363,10 @@ export class Task implements ThreadSink {
       source.answer(declined);
       return;
     }
+    if (this.past || this.restoring) {
+      this.requests.keep(source);
+      return;
+    }
     this.recovery.signOfLife();
     this.requests.put(source, this.parts.settings.requestTimeoutMs());
   }
@@ -322,12 +375,13 @@ export class Task implements ThreadSink {
     if (!this.suspended) this.requests.resolved(key);
   }
 
-  onRaw(json: string): void {
-    if (!this.forgotten) this.parts.observer.onRaw(this, json);
+  onRaw(json: string, position: number | null): void {
+    if (!this.suspended && !this.forgotten) this.parts.observer.onRaw(this, json, position);
   }
 
   onLost(error: TaskError): void {
-    if (this.suspended) return;
+    // A task that is being restored looks for itself whether its thread is there.
+    if (this.suspended || this.restoring) return;
     this.requests.abandonAnswers();
     this.requests.withdrawAll('codex');
     void this.recovery.recover(error, continueQuestion);
@@ -358,6 +412,7 @@ export class Task implements ThreadSink {
       id: spec.id,
       status: statusOf(this.state),
       stopping: this.state.kind === 'stopping' || this.state.kind === 'settling',
+      stopReason: this.state.kind === 'stopping' ? this.state.reason : null,
       title: spec.title,
       labels: spec.labels,
       type: spec.type,
@@ -450,6 +505,7 @@ export class Task implements ThreadSink {
   private turnCompleted(event: TaskEvent & { type: 'turnCompleted' }): void {
     this.requests.abandonAnswers();
     this.requests.withdrawAll('stop');
+    this.requests.drop();
     const next = event.outcome === 'interrupted' ? undefined : this.queue.shift();
     if (event.outcome === 'interrupted') this.dropQueue();
     this.move(event);

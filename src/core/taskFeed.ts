@@ -50,8 +50,9 @@ export class TaskFeed implements TaskObserver, Disposable {
     this.textEmitter.fire({ id, text: entry.verbose });
   }
 
-  onRaw(task: Task, json: string): void {
-    this.journal.append(task.id, 'events', `{"t":${this.now()},${json.slice(1)}\n`);
+  onRaw(task: Task, json: string, position: number | null): void {
+    const at = position === null ? '' : `"n":${position},`;
+    this.journal.append(task.id, 'events', `{"t":${this.now()},${at}${json.slice(1)}\n`);
   }
 
   dispose(): void {

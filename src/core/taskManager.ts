@@ -75,6 +75,7 @@ const defaultStopLimitMs = 4_800;
 /** Codex's own limit for the input of a turn, in characters (seen: -32602 `input_too_large` above it). */
 const turnInputLimit = 1_048_576;
 const restoreLimitMs = 100;
+const acknowledgeEveryMs = 250;
 /** Finished tasks that are kept. */
 const finishedLimit = 500;
 
@@ -87,6 +88,9 @@ export class TaskManager implements Disposable {
   private readonly limits = this.owned.add(new Deadlines());
   private readonly expiries = this.owned.add(new Deadlines());
   private readonly scheduler: Scheduler;
+  /** Of tasks that are being brought back. */
+  private readonly requests = new Map<TaskId, StoredRequest>();
+  private acknowledged = 0;
   private closed = false;
   private announced = false;
 
@@ -113,6 +117,8 @@ export class TaskManager implements Disposable {
       statusOf: (id) => this.tryGet(id)?.status,
     });
     this.owned.add(this.feed.onDidChangeStatus((task) => this.onStatus(task)));
+    const acknowledging = setInterval(() => void this.acknowledge(), acknowledgeEveryMs).unref();
+    this.owned.add({ dispose: () => clearInterval(acknowledging) });
   }
 
   private onStatus(task: TaskSnapshot): void {
@@ -220,38 +226,62 @@ export class TaskManager implements Disposable {
     });
   }
 
-  /** Brings back the tasks of earlier runs, as far as they are to be kept. */
+  /** Brings back the tasks of earlier runs, as far as they are to be kept, and what runs of them. */
   async restore(): Promise<void> {
-    const stored = await this.options.journal.load();
+    const { agent, journal } = this.options;
+    await agent.reattach();
+    const stored = await journal.load();
     if (this.closed) return;
-    const back = stored.slice(-finishedLimit).map((one) => this.bringBack(one));
+    const back: Task[] = [];
+    for (const one of stored.slice(-finishedLimit)) {
+      const task = await this.bringBack(one);
+      if (task) back.push(task);
+    }
+    await agent.catchUp();
+    const restored = back.map((task) => this.letGoOn(task));
     // They ask at once, so that they are told as asking; one that continues by itself takes longer.
-    await Promise.race([Promise.all(back), delay(restoreLimitMs)]);
+    await Promise.race([Promise.all(restored), delay(restoreLimitMs)]);
     this.listEmitter.fire(undefined);
   }
 
-  private async bringBack({ snapshot, request }: StoredTask): Promise<void> {
+  private async bringBack({ snapshot, request }: StoredTask): Promise<Task | null> {
     const { id, endedAt, threadId } = snapshot;
     const leftMs = endedAt === null ? Infinity : endedAt + request.keepAliveMs - this.now();
-    if (this.tasks.has(id)) return;
+    if (this.tasks.has(id)) return null;
     if (leftMs <= 0) {
       this.options.journal.remove(id);
-      return;
+      return null;
     }
+    const history = endedAt === null && threadId !== null ? await this.options.journal.history(id) : [];
     const task = this.add(specOf(snapshot, request));
     const spec = threadSpecOf(task.spec, request);
-    const thread = threadId === null ? null : this.options.agent.adopt(spec, threadId, task);
-    const restored = task.restore(snapshot, thread);
-    if (endedAt !== null) {
-      this.news.markOld(task.snapshot());
-      this.expiries.set(id, leftMs, () => this.remove(id));
-    } else if (task.snapshot().status === 'submitted') this.schedule(task, request);
-    await restored;
+    task.restore(snapshot, (sink) =>
+      threadId === null ? null : this.options.agent.adopt(spec, threadId, sink, history),
+    );
+    this.requests.set(id, request);
+    if (endedAt === null) return task;
+    this.news.markOld(task.snapshot());
+    this.expiries.set(id, leftMs, () => this.remove(id));
+    return task;
   }
 
-  private limitTime(task: Task, timeoutMs: number | undefined): void {
+  private async letGoOn(task: Task): Promise<void> {
+    const request = this.requests.get(task.id);
+    this.requests.delete(task.id);
+    if (!request) return;
+    await task.caughtUp();
+    const { status, startedAt } = task.snapshot();
+    if (status === 'submitted') this.schedule(task, request);
+    else if (!task.terminal) this.limitTime(task, request.timeoutMs, this.now() - (startedAt ?? this.now()));
+  }
+
+  private limitTime(task: Task, timeoutMs: number | undefined, passedMs = 0): void {
     if (timeoutMs === undefined) return;
-    this.limits.set(task.id, timeoutMs, () => void task.stop({ kind: 'failed', error: timedOut(timeoutMs) }));
+    this.limits.set(
+      task.id,
+      Math.max(0, timeoutMs - passedMs),
+      () => void task.stop({ kind: 'failed', error: timedOut(timeoutMs) }),
+    );
   }
 
   private assertDependency(id: TaskId): void {
@@ -391,12 +421,27 @@ export class TaskManager implements Disposable {
     await this.options.journal.flush();
   }
 
-  /** The same, but leaves the tasks to be brought back: what works is interrupted, not cancelled. */
+  /** The same, but leaves the tasks to be brought back: what works goes on, or is interrupted where it cannot. */
   async suspend(): Promise<void> {
     this.closed = true;
     this.shutDownEmitter.fire(undefined);
-    await Promise.all([...this.tasks.values()].map((task) => task.suspend()));
-    await this.options.journal.flush();
+    const { agent, journal } = this.options;
+    const { outlives, position } = agent;
+    for (const task of this.tasks.values()) task.freeze();
+    if (!outlives) await Promise.all([...this.tasks.values()].map((task) => task.interrupt()));
+    await journal.flush();
+    agent.acknowledge(position);
+    if (outlives) await agent.detach();
+  }
+
+  /** Tells the agent's program what need not be said again to a later run. */
+  private async acknowledge(): Promise<void> {
+    const { agent, journal } = this.options;
+    const { position } = agent;
+    if (position === this.acknowledged || this.closed) return;
+    this.acknowledged = position;
+    await journal.flush();
+    agent.acknowledge(position);
   }
 
   dispose(): void {

@@ -1,6 +1,7 @@
 import { Deadlines } from './deadlines';
 import { describeAnswer, describeAnswerer, describeQuestion } from './describeRequest';
 import type { Disposable } from './disposable';
+import { hashOf } from './hash';
 import { type Answer, type AnsweredRequest, type Answerer, declined, type PendingRequest } from './pendingRequest';
 import type { AgentRequest } from './ports';
 
@@ -33,6 +34,10 @@ export class TaskRequests implements Disposable {
   private readonly limits = new Deadlines();
   private kept: readonly AnsweredRequest[] = [];
   private count = 0;
+  /** What was pending in an earlier run. */
+  private earlier: readonly PendingRequest[] = [];
+  /** By the agent's key: asked in an earlier run or before it is known how the task stands. */
+  private readonly unsure = new Map<string, AgentRequest>();
   private readonly host: RequestsHost;
 
   constructor(host: RequestsHost) {
@@ -48,32 +53,64 @@ export class TaskRequests implements Disposable {
     return this.kept;
   }
 
-  /** Takes over what is known from an earlier run. What was pending then waits for no answer any more. */
+  /** Takes over what is known from an earlier run. */
   restore(answers: readonly AnsweredRequest[], pending: readonly PendingRequest[]): void {
+    this.kept = answers;
+    this.earlier = pending;
+    this.count = Math.max(0, ...[...answers, ...pending].map(({ id }) => Number(id.slice(1)) || 0));
+  }
+
+  /** Keeps a request of which it is not known yet whether the agent still waits for an answer. */
+  keep(source: AgentRequest): void {
+    this.unsure.set(source.key, source);
+  }
+
+  /** Puts what the agent still waits for, under its earlier name where it has one; the rest is withdrawn. */
+  release(): void {
+    for (const source of this.unsure.values()) {
+      const known = this.earlier.find(({ question }) => hashOf(question) === hashOf(source.question));
+      this.earlier = this.earlier.filter((one) => one !== known);
+      this.ask(source, known ?? this.newRequest(source, null), known === undefined);
+    }
+    this.drop();
+  }
+
+  /** The agent waits for no answer to anything of the earlier run any more. */
+  drop(): void {
     const answeredAt = this.host.now();
-    const ended = pending.map(({ id, question }): AnsweredRequest => ({
+    const ended = this.earlier.map(({ id, question }): AnsweredRequest => ({
       id,
       type: question.type,
       by: 'stop',
       outcome: withdrawn,
       answeredAt,
     }));
-    this.kept = [...answers, ...ended].slice(-answersKept);
-    this.count = Math.max(0, ...this.kept.map(({ id }) => Number(id.slice(1)) || 0));
+    this.kept = [...this.kept, ...ended].slice(-answersKept);
+    this.earlier = [];
+    this.unsure.clear();
   }
 
   /** Puts a question to whoever answers first; it is declined when nobody does in time. Returns its id. */
   put(source: AgentRequest, timeoutMs: number | null): string {
-    const id = `r${++this.count}`;
+    const pending = this.newRequest(source, timeoutMs);
+    this.ask(source, pending, true);
+    return pending.id;
+  }
+
+  private newRequest({ question }: AgentRequest, timeoutMs: number | null): PendingRequest {
     const askedAt = this.host.now();
-    const expiresAt = timeoutMs === null ? null : askedAt + timeoutMs;
-    this.open.set(id, { pending: { id, question: source.question, askedAt, expiresAt }, source });
-    this.host.note('asks', `${id} ${describeQuestion(source.question, this.host.cwd)}`);
+    return { id: `r${++this.count}`, question, askedAt, expiresAt: timeoutMs === null ? null : askedAt + timeoutMs };
+  }
+
+  private ask(source: AgentRequest, pending: PendingRequest, isNew: boolean): void {
+    const { id, expiresAt } = pending;
+    this.open.set(id, { pending, source });
+    if (isNew) this.host.note('asks', `${id} ${describeQuestion(source.question, this.host.cwd)}`);
+    const timeoutMs = expiresAt === null ? null : Math.max(0, expiresAt - this.host.now());
     const waits = this.host.onOpened(id, source.turnId);
     // An unanswered request would hang the agent.
     if (!waits) void this.answer(id, declined, 'stop');
     else if (timeoutMs !== null) this.limits.set(id, timeoutMs, () => void this.answer(id, declined, 'timeout'));
-    return id;
   }
 
   /** Answers a pending request; resolves to whether the agent still waited for it. */
@@ -94,6 +131,7 @@ export class TaskRequests implements Disposable {
   /** The agent is done with the request that it knows by this key: it has the answer, or waits for none any more. */
   resolved(key: string): void {
     this.sent.get(key)?.settle(true);
+    this.unsure.delete(key);
     for (const [id, { source }] of this.open) if (source.key === key) this.withdraw(id, 'codex');
   }
 

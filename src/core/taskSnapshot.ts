@@ -3,7 +3,7 @@ import type { AnsweredRequest, PendingRequest } from './pendingRequest';
 import type { ApprovalPolicy, ProcessSummary, Sandbox } from './ports';
 import type { ItemOutcome, PlanStep, TokenUsage } from './taskEvent';
 import type { TaskId } from './taskId';
-import type { TaskStatus } from './taskState';
+import type { StopReason, TaskStatus } from './taskState';
 
 export const taskTypes = ['coder', 'planner', 'tester', 'researcher', 'general'] as const;
 export type TaskType = (typeof taskTypes)[number];
@@ -41,6 +41,8 @@ export interface TaskSnapshot {
   readonly status: TaskStatus;
   /** Whether the task is on its way out: its turn is over or interrupted, its processes are being ended. */
   readonly stopping: boolean;
+  /** Why the task is being stopped; null when its turn ended by itself, or nothing ends. */
+  readonly stopReason: StopReason | null;
   /** The first line of the prompt, at most 80 characters. */
   readonly title: string;
   readonly labels: readonly string[];

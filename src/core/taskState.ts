@@ -70,10 +70,17 @@ export function reduce(state: TaskState, event: StateEvent): TaskState {
 function afterTurn(state: TaskState, event: StateEvent & { type: 'turnCompleted' }): TaskState {
   if (state.kind !== 'working' && state.kind !== 'input_required') return state;
   if (state.turnId !== null && state.turnId !== event.turnId) return state;
-  return { kind: 'settling', ending: endingOf(event.outcome, event.error) };
+  return { kind: 'settling', ending: endingOf(event) };
 }
 
-function endingOf(outcome: TurnOutcome, error: TaskError | null): Ending {
+/** How a task ends whose last turn ended so. */
+export function endingOf({
+  outcome,
+  error,
+}: {
+  readonly outcome: TurnOutcome;
+  readonly error: TaskError | null;
+}): Ending {
   switch (outcome) {
     case 'completed':
       return { kind: 'completed' };

@@ -188,7 +188,7 @@ function wholeLines(text: string): string[] {
   return text.split(/(?<=\n)/);
 }
 
-/** The method stands at the beginning of each line: `{"t":…,"method":"item/agentMessage/delta",…`. */
+/** The method stands at the beginning of each line: `{"t":…,"n":…,"method":"item/agentMessage/delta",…`. */
 function isDelta(line: string): boolean {
-  return /^\{"t":\d+,"method":"[^"]*[dD]elta"/.test(line);
+  return /^\{"t":\d+,(?:"n":\d+,)?"method":"[^"]*[dD]elta"/.test(line);
 }

@@ -20,6 +20,8 @@ export interface EndReport {
 export interface MarkedProcess {
   readonly pid: number;
   readonly lineage: number | null;
+  /** Carries the mark, too, and is of no task. */
+  readonly keeperPid?: number | undefined;
 }
 
 export interface TaskProcessesOptions {
@@ -210,7 +212,8 @@ export class TaskProcesses {
     this.meetServer(table);
     const since = this.server?.startTime ?? 0;
     // Nothing of a task is older than the server. Of a crashed one, what it left may still be alive.
-    const entries = table.filter((entry) => entry.startTime >= since && entry.pid !== this.server?.pid);
+    const own = [this.server?.pid, this.options.server()?.keeperPid];
+    const entries = table.filter((entry) => entry.startTime >= since && !own.includes(entry.pid));
     this.forgetDeadSessions(table);
     await this.attribute(entries, candidates);
     if (this.known.size > knownLimit) this.prune(table);

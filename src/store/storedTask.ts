@@ -48,6 +48,14 @@ const metaSchema = z.looseObject({
     .default([]),
   error: error.nullable().default(null),
   leftovers: list,
+  stopping: z.boolean().default(false),
+  stopReason: z
+    .discriminatedUnion('kind', [
+      z.object({ kind: z.literal('cancelled') }),
+      z.object({ kind: z.literal('failed'), error }),
+    ])
+    .nullable()
+    .default(null),
 });
 
 const requestSchema = z.object({
@@ -65,7 +73,7 @@ const requestSchema = z.object({
 export function parseStoredTask(meta: string, request: string): StoredTask {
   const kept = metaSchema.parse(JSON.parse(meta));
   // Written by this program from a snapshot; the lists are shown, never acted on.
-  const snapshot = { ...kept, stopping: false, answered: kept.answers.at(-1) ?? null, queuedMessages: 0 };
+  const snapshot = { ...kept, answered: kept.answers.at(-1) ?? null, queuedMessages: 0 };
   return {
     snapshot: snapshot as unknown as TaskSnapshot,
     request: requestSchema.parse(JSON.parse(request)),

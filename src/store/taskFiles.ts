@@ -1,7 +1,16 @@
 import { appendFile, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { messageOf } from '../core/errors';
-import type { DiskPaths, Journal, JournalFile, JournalPart, Log, StoredRequest, StoredTask } from '../core/ports';
+import type {
+  DiskPaths,
+  Journal,
+  JournalFile,
+  JournalPart,
+  Log,
+  RawLine,
+  StoredRequest,
+  StoredTask,
+} from '../core/ports';
 import { isTaskId, type TaskId } from '../core/taskId';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { metaOf } from './meta';
@@ -15,6 +24,7 @@ const fileLimit = 64 * 1024 * 1024;
 
 const requestFile = 'request.json';
 const loadTogether = 50;
+const newline = 10;
 
 const names: Readonly<Record<JournalFile, string>> = {
   events: 'events.jsonl',
@@ -27,6 +37,8 @@ interface OpenTask {
   readonly paths: DiskPaths;
   readonly waiting: Map<JournalFile, string[]>;
   readonly sizes: Map<JournalFile, number>;
+  /** Files whose size on disk is known. */
+  readonly measured: Set<JournalFile>;
   meta: string | null;
   request: string | null;
   /** Characters that wait for the disk. */
@@ -143,6 +155,15 @@ export class TaskFiles implements Journal {
     }
   }
 
+  async history(id: TaskId): Promise<readonly RawLine[]> {
+    const text = await readFile(this.paths(id).events_log, 'utf8').catch(() => '');
+    return text.split('\n').flatMap((json) => {
+      if (json === '') return [];
+      const position = /^\{"t":\d+,"n":(\d+)/.exec(json)?.[1];
+      return [{ json, position: position === undefined ? null : Number(position) }];
+    });
+  }
+
   async read(id: TaskId, file: JournalFile, offset: number, limit: number): Promise<JournalPart> {
     await this.flush();
     const path = join(this.paths(id).dir, names[file]);
@@ -179,6 +200,7 @@ export class TaskFiles implements Journal {
       paths,
       waiting: new Map(),
       sizes: new Map(),
+      measured: new Set(),
       meta: null,
       request: null,
       unwritten: 0,
@@ -203,7 +225,7 @@ export class TaskFiles implements Journal {
     task.last = task.last
       .then(async () => {
         for (const [file, texts] of parts) {
-          const text = texts.join('');
+          const text = (await this.lineEndFor(task, file)) + texts.join('');
           task.unwritten -= text.length;
           await appendFile(join(task.paths.dir, names[file]), text, { mode: 0o600 });
         }
@@ -211,6 +233,22 @@ export class TaskFiles implements Journal {
         if (meta !== null) await replaceFile(task.paths.meta, meta);
       })
       .catch((error: unknown) => this.trouble(task.paths.dir, messageOf(error)));
+  }
+
+  /** A writer that was killed may have left half a line: the next one begins anew. Also finds how long the file is. */
+  private async lineEndFor(task: OpenTask, file: JournalFile): Promise<string> {
+    if (task.measured.has(file)) return '';
+    task.measured.add(file);
+    const handle = await open(join(task.paths.dir, names[file]), 'r').catch(() => null);
+    if (!handle) return '';
+    try {
+      const { size } = await handle.stat();
+      task.sizes.set(file, (task.sizes.get(file) ?? 0) + size);
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(1), 0, 1, Math.max(0, size - 1));
+      return bytesRead === 1 && buffer[0] !== newline && file !== 'verbose' ? '\n' : '';
+    } finally {
+      await handle.close();
+    }
   }
 
   /** Says each kind of trouble once: what a file holds is lost, the task is not. */

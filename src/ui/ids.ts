@@ -28,6 +28,7 @@ export const SettingId = {
   maxConcurrentTasks: 'codexWorker.maxConcurrentTasks',
   idleTimeout: 'codexWorker.idleTimeout',
   recovery: 'codexWorker.recovery',
+  keepRunning: 'codexWorker.keepRunning',
   notifyRequests: 'codexWorker.notifications.requests',
   notifyFinished: 'codexWorker.notifications.finished',
   allowUnknownModels: 'codexWorker.allowUnknownModels',

@@ -33,6 +33,17 @@ export function codexPath(): string | null {
   return path === '' ? null : path;
 }
 
+/** How long tasks go on without a window, in ms; null until they are done, 0 not at all. */
+export function keepRunningMs(): number | null {
+  const value = read(
+    SettingId.keepRunning,
+    z.union([z.enum(['untilDone', 'never']), z.number().min(0).max(10_080)]),
+    30,
+  );
+  if (value === 'untilDone') return null;
+  return value === 'never' ? 0 : value * 60_000;
+}
+
 export function mcpTransport(): McpTransport {
   return read(SettingId.mcpTransport, z.enum(mcpTransports), 'socket');
 }

@@ -24,6 +24,7 @@ export class FakeThread implements AgentThread {
   report = nothing;
   stops = 0;
   disposed = false;
+  active = false;
   settles = 0;
   /** Held back until the test lets them go. */
   settling: Promise<void> = Promise.resolve();
@@ -65,6 +66,7 @@ export class FakeThread implements AgentThread {
   }
 
   begin(): void {
+    this.active = true;
     this.sink.onEvent({ type: 'turnStarted', turnId: `t${++this.turn}` });
   }
 
@@ -82,6 +84,7 @@ export class FakeThread implements AgentThread {
   }
 
   end(outcome: TurnOutcome = 'completed', error: TaskError | null = null): void {
+    this.active = false;
     this.sink.onEvent({ type: 'turnCompleted', turnId: `t${this.turn}`, outcome, error, durationMs: 5 });
   }
 }
@@ -107,6 +110,26 @@ export class FakeAgent implements Agent {
     const thread = new FakeThread(`thread-${this.threads.length}`, sink);
     this.threads.push(thread);
     return thread;
+  }
+
+  readonly outlives = false;
+  readonly position = 0;
+  readonly acknowledged: number[] = [];
+
+  reattach(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  catchUp(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  detach(): Promise<boolean> {
+    return Promise.resolve(false);
+  }
+
+  acknowledge(position: number): void {
+    this.acknowledged.push(position);
   }
 
   adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink): FakeThread {

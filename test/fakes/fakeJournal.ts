@@ -1,4 +1,12 @@
-import type { DiskPaths, Journal, JournalFile, JournalPart, StoredRequest, StoredTask } from '../../src/core/ports';
+import type {
+  DiskPaths,
+  Journal,
+  JournalFile,
+  JournalPart,
+  RawLine,
+  StoredRequest,
+  StoredTask,
+} from '../../src/core/ports';
 import type { TaskSnapshot } from '../../src/core/taskSnapshot';
 
 /** Keeps journals in memory. */
@@ -32,6 +40,10 @@ export class FakeJournal implements Journal {
 
   saveRequest(id: string, request: StoredRequest): void {
     this.requests.set(id, request);
+  }
+
+  history(): Promise<readonly RawLine[]> {
+    return Promise.resolve([]);
   }
 
   readonly removed: string[] = [];

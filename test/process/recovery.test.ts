@@ -133,7 +133,7 @@ describe('a Codex that dies in the middle of a turn', () => {
 describe('a worker that goes away and comes back', () => {
   it('has its tasks again: ended ones whole, working ones asking, and nothing was run twice', async () => {
     await start('ask');
-    expect(await worker.restore()).toBe(true);
+    await worker.restore();
     const done = await finish(await spawn('patch: kept.txt words\nrun: echo shown\nsay all done'));
     const marked = `sleep 8${process.pid}.5`;
     const id = await spawn(`run: echo twice? >> again.txt; (env -i setsid ${marked} &) ; ${marked}`);
@@ -145,7 +145,7 @@ describe('a worker that goes away and comes back', () => {
     expect(processesWith(marked)).toEqual([]);
 
     await start('ask');
-    expect(await worker.restore()).toBe(true);
+    await worker.restore();
     const { id: doneId, finalMessage, diff, items, changedFiles, outputTail, usage } = worker.tasks.get(done.id);
     expect({ id: doneId, finalMessage, diff, items, changedFiles, outputTail, usage }).toEqual({
       id: done.id,
@@ -171,14 +171,16 @@ describe('a worker that goes away and comes back', () => {
     expect(text).toMatch(/all done[\s\S]*more/);
   });
 
-  it('leaves the tasks of a store to the program that has it', async () => {
+  it('has a store of its own beside one that another program works in, and says so', async () => {
     await start('ask');
-    await worker.restore();
+    const id = await spawn('hang');
     const second = await startWorker(rig);
-    const waiting = second.restore();
-    await second.shutDown();
-    expect(await waiting).toBe(false);
+    await second.restore();
     expect(second.tasks.snapshots()).toEqual([]);
+    expect(second.stateDir).toBe(join(rig.stateDir, 'beside', '1'));
+    expect(second.lines.join('\n')).toContain(`Another program works with the tasks in ${rig.stateDir}`);
+    expect(worker.tasks.get(id).status).toBe('working');
+    await second.shutDown();
   });
 });
 

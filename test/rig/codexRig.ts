@@ -6,6 +6,7 @@ import { type ScriptedModel, startScriptedModel } from '../../src/demo/scriptedM
 import { findCodex, thisMachine } from '../../src/codex/findCodex';
 import type { WorkerSettings } from '../../src/core/ports';
 import { Worker } from '../../src/worker';
+import { bundled } from './bundled';
 
 export const launcherPath = join(import.meta.dirname, '../../node_modules/.bin/codex');
 
@@ -72,6 +73,8 @@ export interface WorkerRigOptions {
   readonly threadConfig?: Readonly<Record<string, unknown>>;
   readonly dynamicTools?: readonly unknown[];
   readonly lingerMs?: number;
+  /** Milliseconds that work goes on without its worker; a keeper owns Codex then. */
+  readonly keepMs?: () => number | null;
 }
 
 /** A worker on a rig. Its log is kept for failing tests to show. */
@@ -89,6 +92,7 @@ export async function startWorker(
     ...(options.threadConfig ? { threadConfig: options.threadConfig } : {}),
     ...(options.dynamicTools ? { dynamicTools: options.dynamicTools } : {}),
     ...(options.lingerMs === undefined ? {} : { lingerMs: options.lingerMs }),
+    ...(options.keepMs ? { keeper: { program: bundled('keeper'), keepMs: options.keepMs } } : {}),
   });
   return Object.assign(worker, { lines });
 }

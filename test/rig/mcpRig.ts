@@ -7,12 +7,11 @@ import {
   ElicitRequestSchema,
   type ElicitResult,
 } from '@modelcontextprotocol/sdk/types.js';
-import { build } from 'esbuild';
-import { join } from 'node:path';
 import { Agent, fetch as undiciFetch } from 'undici';
 import { type HttpHost, type McpTransport, newToken, startHttpHost } from '../../src/mcp/httpHost';
 import { version } from '../../src/version';
 import type { Worker } from '../../src/worker';
+import { bundled } from './bundled';
 import type { CodexRig } from './codexRig';
 
 export interface TestHost extends HttpHost {
@@ -57,37 +56,13 @@ export async function connectHttp(host: { uri: string; token: string }, elicit?:
   return connect(new StreamableHTTPClientTransport(new URL(url), { fetch, requestInit: { headers } }), elicit);
 }
 
-let program: Promise<string> | undefined;
-
-/** The bundled program, built once a run. */
-export function stdioProgram(): Promise<string> {
-  const outfile = join(import.meta.dirname, '../../out/test/stdio.cjs');
-  program ??= build({
-    entryPoints: [join(import.meta.dirname, '../../src/stdio.ts')],
-    bundle: true,
-    platform: 'node',
-    target: 'node20',
-    format: 'cjs',
-    outfile,
-  }).then(() => outfile);
-  return program;
-}
-
 export async function connectStdio(
   rig: CodexRig,
   more: readonly string[] = [],
   elicit?: ElicitHandler,
   { fullAccess = true } = {},
 ): Promise<{ client: Client; pid: number }> {
-  const args = [
-    await stdioProgram(),
-    '--state-dir',
-    rig.stateDir,
-    '--codex-path',
-    rig.codexPath,
-    '--root',
-    rig.workspace,
-  ];
+  const args = [bundled('stdio'), '--state-dir', rig.stateDir, '--codex-path', rig.codexPath, '--root', rig.workspace];
   const transport = new StdioClientTransport({
     command: process.execPath,
     args: [...args, ...(fullAccess ? ['--allow-full-access'] : []), ...more],

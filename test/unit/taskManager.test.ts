@@ -147,7 +147,7 @@ describe('a task', () => {
     await vi.waitFor(() => expect(tasks.tryGet(id)).toBeUndefined());
     open();
     await vi.waitFor(() => expect(agent.threads[0]?.disposed).toBe(true));
-    agent.threads[0]!.sink.onRaw('{"method":"thread/started"}');
+    agent.threads[0]!.sink.onRaw('{"method":"thread/started"}', null);
     expect(journal.text(id, 'events')).toBe('');
   });
 

@@ -1,0 +1,82 @@
+import { appendFile, open, rm } from 'node:fs/promises';
+
+/** Bytes of the file beyond which streamed text is left out, which the finished item repeats, and beyond which all is. */
+export interface BacklogLimits {
+  readonly deltas: number;
+  readonly all: number;
+}
+const defaultLimits: BacklogLimits = { deltas: 128 * 1024 * 1024, all: 256 * 1024 * 1024 };
+
+/**
+ * What a server said and its client has not confirmed, in order: in memory while a client is there, in a file while there
+ * is none. Each line has a position, which only grows, over servers too.
+ */
+export class Backlog {
+  private kept: { readonly position: number; readonly text: string }[] = [];
+  private position: number;
+  private spooledTo = 0;
+  private fileBytes = 0;
+  private writing: Promise<unknown> = Promise.resolve();
+  private readonly path: string;
+  private readonly limits: BacklogLimits;
+
+  constructor(path: string, startPosition: number, limits = defaultLimits) {
+    this.path = path;
+    this.position = startPosition;
+    this.limits = limits;
+  }
+
+  /** Whether so much was kept that more cannot be. */
+  get full(): boolean {
+    return this.fileBytes > this.limits.all;
+  }
+
+  /** Keeps a line of the server; gives it as its client reads it. */
+  add(line: string): string {
+    const text = `${++this.position} ${line}\n`;
+    this.kept.push({ position: this.position, text });
+    return text;
+  }
+
+  /** The client has what it got up to a position for good. */
+  acknowledge(position: number): void {
+    const first = this.kept.findIndex((one) => one.position > position);
+    this.kept = first < 0 ? [] : this.kept.slice(first);
+    if (this.spooledTo === 0 || position < this.spooledTo) return;
+    this.spooledTo = this.fileBytes = 0;
+    void this.write(() => rm(this.path, { force: true }));
+  }
+
+  /** Moves what is in memory to the file. */
+  spool(): Promise<unknown> {
+    const lines = this.kept.splice(0).filter(({ text }) => this.fileBytes < this.limits.deltas || !isDelta(text));
+    const text = lines.map((line) => line.text).join('');
+    this.spooledTo = this.position;
+    this.fileBytes += Buffer.byteLength(text);
+    return text === '' ? this.writing : this.write(() => appendFile(this.path, text, { mode: 0o600 }));
+  }
+
+  /** Gives everything that is not confirmed, oldest first; what comes meanwhile stands in `add`. */
+  async replay(write: (text: string) => void): Promise<void> {
+    await this.writing;
+    if (this.spooledTo > 0) for await (const line of readBacklog(this.path)) write(`${line}\n`);
+    for (const { text } of this.kept) write(text);
+  }
+
+  private write(work: () => Promise<unknown>): Promise<unknown> {
+    this.writing = this.writing.then(work).catch(() => undefined);
+    return this.writing;
+  }
+}
+
+/** The lines of a backlog's file; none when there is no file. */
+export async function* readBacklog(path: string): AsyncGenerator<string> {
+  const file = await open(path).catch(() => null);
+  if (!file) return;
+  // Closes the file at its end.
+  yield* file.readLines();
+}
+
+function isDelta(text: string): boolean {
+  return /^\d+ \{"method":"[^"]*[dD]elta"/.test(text);
+}

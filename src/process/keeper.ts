@@ -1,0 +1,275 @@
+import { timingSafeEqual } from 'node:crypto';
+import { createServer, type Server, type Socket } from 'node:net';
+import { rm } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Backlog } from './backlog';
+import { type ChildProcess, startChild } from './childProcess';
+import { backlogPath, newAddress, recordPath, writeRecord } from './keeperFiles';
+import {
+  commandSchema,
+  controlLine,
+  controlMark,
+  type KeeperCommand,
+  type KeeperNews,
+  parseControl,
+} from './keeperProtocol';
+import { signalProcess } from './killTree';
+import { claimLineage } from './lineage';
+import { LineSplitter } from './lineSplitter';
+import { identity, processTable } from './processTable';
+import { WorkWatch } from './workWatch';
+
+export interface KeeperOptions {
+  readonly stateDir: string;
+  readonly token: string;
+  /** The server and its arguments. */
+  readonly file: string;
+  readonly args: readonly string[];
+  /** How long its work goes on before a first client came, in ms. */
+  readonly keepMs: number | null;
+}
+
+/** How often the lease is looked at while no client is there, and lines are moved to the file, in ms. */
+const lookEveryMs = 100;
+/** A turn that was just asked for may not have begun, in ms. */
+const settleMs = 1_000;
+const helloLimitMs = 5_000;
+/** Bytes that wait for a client beyond which the server is not read on. */
+const waitingLimit = 32 * 1024 * 1024;
+const sweepLimitMs = 1_500;
+const sweepGraceMs = 250;
+const sweepEveryMs = 20;
+
+/**
+ * Owns a server over the lives of its clients: passes on what they say to each other, keeps what nobody hears, and ends the
+ * server and all that it started when no client came back in time, or it has nothing to do.
+ */
+export class Keeper {
+  private client: Socket | null = null;
+  private readonly backlog: Backlog;
+  private readonly work = new WorkWatch();
+  private readonly watch: NodeJS.Timeout;
+  private keepMs: number | null;
+  private detachedAt = Date.now();
+  private outgoing: string[] = [];
+  private ending = false;
+  /** Clients that are being told what they missed. */
+  private attaching = 0;
+  private attached: Promise<unknown> = Promise.resolve();
+  private readonly options: KeeperOptions;
+  private readonly child: ChildProcess;
+  private readonly listener: Server;
+  private readonly lineage: number | null;
+
+  private constructor(options: KeeperOptions, lineage: number | null, listener: Server) {
+    this.options = options;
+    this.keepMs = options.keepMs;
+    this.lineage = lineage;
+    this.listener = listener;
+    // The time grows over keepers; a server would have to say more than a million lines a second to overtake it.
+    this.backlog = new Backlog(backlogPath(options.stateDir), Date.now() * 1_000);
+    this.child = startChild({ file: options.file, args: options.args });
+    this.readServer();
+    listener.on('connection', (socket) => this.meet(socket));
+    this.watch = setInterval(() => this.look(), lookEveryMs);
+  }
+
+  /** Starts the server; resolves when a client can come. Rejects when that cannot be. */
+  static async start(options: KeeperOptions): Promise<Keeper> {
+    // The server and everything below it inherits the mark, which stays ours when the server is gone.
+    const lineage = await claimLineage(process.pid);
+    const { address, cleanUp } = await newAddress();
+    const listener = createServer();
+    await new Promise<void>((resolve, reject) => {
+      listener.once('error', reject);
+      listener.listen(address, resolve);
+    });
+    const record = {
+      version: 1,
+      keeper: await identityOf(process.pid),
+      server: null,
+      address,
+      token: options.token,
+    } as const;
+    await writeRecord(options.stateDir, record);
+    const keeper = new Keeper(options, lineage, listener);
+    keeper.onEnd = cleanUp;
+    const { pid } = keeper.child;
+    await writeRecord(options.stateDir, { ...record, server: pid === undefined ? null : await identityOf(pid) });
+    return keeper;
+  }
+
+  private onEnd: () => Promise<void> = () => Promise.resolve();
+
+  /** Ends the server in order, or kills it at once, and everything that it started; then this program may end. */
+  async end(how: 'stop' | 'kill'): Promise<void> {
+    await (how === 'stop' ? this.child.stop() : this.child.kill());
+  }
+
+  /** Resolves when the server and what it started is gone, and everything is told or kept. */
+  async ended(): Promise<void> {
+    const exit = await this.child.exited;
+    this.ending = true;
+    clearInterval(this.watch);
+    // Its last output may still be in the pipe.
+    await delay(lookEveryMs);
+    await this.sweep();
+    await this.backlog.spool();
+    await rm(recordPath(this.options.stateDir), { force: true });
+    this.tell({ exit });
+    await this.closeClient();
+    this.listener.close();
+    await this.onEnd();
+  }
+
+  private readServer(): void {
+    const splitter = new LineSplitter(
+      (line) => this.fromServer(line),
+      () => undefined,
+    );
+    this.child.stdout.on('data', (chunk: Buffer) => {
+      splitter.push(chunk);
+      this.flush();
+    });
+    this.child.stderr.setEncoding('utf8');
+    this.child.stderr.on('data', (text: string) => this.tell({ stderr: text }));
+  }
+
+  private fromServer(line: string): void {
+    this.work.fromServer(line);
+    const text = this.backlog.add(line);
+    if (this.client) this.outgoing.push(text);
+  }
+
+  private flush(): void {
+    const text = this.outgoing.splice(0).join('');
+    if (!this.client || text === '') return;
+    this.client.write(text);
+    if (this.client.writableLength < waitingLimit) return;
+    this.child.stdout.pause();
+    this.client.once('drain', () => this.child.stdout.resume());
+  }
+
+  private tell(news: KeeperNews): void {
+    this.client?.write(controlLine(news));
+  }
+
+  /** Somebody connected; it is our client once it has shown the token. */
+  private meet(socket: Socket): void {
+    let welcome = false;
+    const late = setTimeout(() => socket.destroy(), helloLimitMs);
+    const onLine = (line: string): void => {
+      if (welcome) {
+        this.fromClient(line);
+        return;
+      }
+      clearTimeout(late);
+      const hello = line.startsWith(controlMark) ? parseControl(commandSchema, line) : null;
+      if (!hello || !('hello' in hello) || !isEqual(hello.hello.token, this.options.token)) {
+        socket.destroy();
+        return;
+      }
+      welcome = true;
+      this.keepMs = hello.hello.keepMs;
+      this.attach(socket);
+    };
+    const splitter = new LineSplitter(onLine, () => socket.destroy());
+    socket.on('data', (chunk: Buffer) => splitter.push(chunk));
+    socket.on('error', () => undefined);
+    socket.on('close', () => {
+      clearTimeout(late);
+      if (this.client === socket) this.detach();
+    });
+  }
+
+  /** One client is told what it missed at a time. */
+  private attach(socket: Socket): void {
+    this.attaching++;
+    this.attached = this.attached.then(() => this.attachNow(socket)).finally(() => this.attaching--);
+  }
+
+  /** The newest client is the one: an older one may hang. */
+  private async attachNow(socket: Socket): Promise<void> {
+    const before = this.client;
+    this.client = null;
+    before?.destroy();
+    this.outgoing = [];
+    await this.backlog.replay((text) => socket.write(text));
+    if (socket.destroyed) {
+      this.detach();
+      return;
+    }
+    this.client = socket;
+    this.tell({ caughtUp: true });
+  }
+
+  private detach(): void {
+    this.client = null;
+    this.outgoing = [];
+    this.detachedAt = Date.now();
+    this.child.stdout.resume();
+    this.look();
+  }
+
+  private fromClient(line: string): void {
+    if (!line.startsWith(controlMark)) {
+      this.child.stdin.write(`${line}\n`);
+      return;
+    }
+    const command = parseControl(commandSchema, line);
+    if (command) this.obey(command);
+  }
+
+  private obey(command: KeeperCommand): void {
+    if ('acknowledge' in command) this.backlog.acknowledge(command.acknowledge);
+    else if ('keepMs' in command) this.keepMs = command.keepMs;
+    else if ('end' in command) void this.end(command.end);
+  }
+
+  /** Without a client: keeps what is said in the file, and ends the server when it is time. */
+  private look(): void {
+    // What is moved to the file while it is read would not be heard.
+    if (this.client || this.ending || this.attaching > 0) return;
+    void this.backlog.spool();
+    const awayMs = Date.now() - this.detachedAt;
+    const isLate = this.keepMs !== null && awayMs >= this.keepMs;
+    const isDone = awayMs >= settleMs && !this.work.working;
+    if (!isLate && !isDone && !this.backlog.full) return;
+    this.ending = true;
+    void this.end('stop');
+  }
+
+  private async closeClient(): Promise<void> {
+    const { client } = this;
+    if (!client) return;
+    await Promise.race([new Promise<void>((resolve) => client.end(resolve)), delay(1_000)]);
+    client.destroy();
+  }
+
+  /** Ends what the server left. Only this program and what comes from it carries the mark. */
+  private async sweep(): Promise<void> {
+    const { lineage } = this;
+    if (lineage === null) return;
+    const table = processTable();
+    const started = Date.now();
+    while (Date.now() - started < sweepLimitMs) {
+      const others = (await table.list()).filter(({ pid }) => pid !== process.pid);
+      const marks = await Promise.all(others.map(({ pid }) => table.lineage(pid)));
+      const left = others.filter((_, index) => marks[index] === lineage);
+      if (left.length === 0) return;
+      const signal = Date.now() - started > sweepGraceMs ? 'SIGKILL' : 'SIGTERM';
+      for (const { pid } of left) signalProcess(pid, signal);
+      await delay(sweepEveryMs);
+    }
+  }
+}
+
+async function identityOf(pid: number): Promise<string> {
+  const entry = (await processTable().list()).find((one) => one.pid === pid);
+  return entry ? identity(entry) : `${pid}:?`;
+}
+
+function isEqual(a: string, b: string): boolean {
+  const [left, right] = [Buffer.from(a), Buffer.from(b)];
+  return left.length === right.length && timingSafeEqual(left, right);
+}

@@ -1,0 +1,63 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { identity, processTable } from './processTable';
+
+/** What a keeper tells whoever looks for it, in `keeper.json` of the state directory. */
+const recordSchema = z.object({
+  version: z.literal(1),
+  /** `pid:startTime`; see processTable.ts. */
+  keeper: z.string(),
+  server: z.string().nullable(),
+  /** A Unix socket or a Windows named pipe. */
+  address: z.string(),
+  token: z.string(),
+});
+export type KeeperRecord = z.infer<typeof recordSchema>;
+
+export function recordPath(stateDir: string): string {
+  return join(stateDir, 'keeper.json');
+}
+
+export function backlogPath(stateDir: string): string {
+  return join(stateDir, 'backlog.jsonl');
+}
+
+export async function writeRecord(stateDir: string, record: KeeperRecord): Promise<void> {
+  const path = recordPath(stateDir);
+  await mkdir(stateDir, { recursive: true, mode: 0o700 });
+  await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
+  await rename(`${path}.new`, path);
+}
+
+/** The record of a keeper that is alive; null when there is none. */
+export async function readRecord(stateDir: string): Promise<KeeperRecord | null> {
+  const record = await readAnyRecord(stateDir);
+  if (!record) return null;
+  const alive = (await processTable().list()).some((entry) => identity(entry) === record.keeper);
+  return alive ? record : null;
+}
+
+/** The record that is there, of a dead keeper too. */
+export async function readAnyRecord(stateDir: string): Promise<KeeperRecord | null> {
+  try {
+    return recordSchema.parse(JSON.parse(await readFile(recordPath(stateDir), 'utf8')));
+  } catch {
+    return null;
+  }
+}
+
+/** A new address for a keeper: a socket in a directory that nobody else can enter, or a pipe that nobody can guess. */
+export async function newAddress(): Promise<{ readonly address: string; readonly cleanUp: () => Promise<void> }> {
+  if (process.platform === 'win32') {
+    return {
+      address: `\\\\.\\pipe\\codex-worker-${randomBytes(16).toString('hex')}`,
+      cleanUp: () => Promise.resolve(),
+    };
+  }
+  const dir = await mkdtemp(join(tmpdir(), 'codex-keeper-'));
+  await chmod(dir, 0o700);
+  return { address: join(dir, 'k.sock'), cleanUp: () => rm(dir, { recursive: true, force: true }) };
+}

@@ -1,0 +1,236 @@
+import { execa } from 'execa';
+import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
+import { connect, type Socket } from 'node:net';
+import { PassThrough } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { readBacklog } from './backlog';
+import type { ChildOptions, ExitInfo } from './childProcess';
+import type { KeeperOptions } from './keeper';
+import { backlogPath, type KeeperRecord, readRecord } from './keeperFiles';
+import { controlLine, type KeeperCommand, newsSchema, parseControl } from './keeperProtocol';
+import { killTree, signalProcess } from './killTree';
+import { readLineage } from './lineage';
+import { identity, processTable } from './processTable';
+import { directHost, type ServerHost, type ServerProcess } from './serverProcess';
+
+export interface KeeperHostOptions {
+  /** The bundled keeper program. */
+  readonly program: string;
+  readonly stateDir: string;
+  /** How long work goes on without us, in ms; null until it is done. */
+  readonly keepMs: () => number | null;
+}
+
+/** A keeper starts in 50 ms and its server in 130 ms (measured); a loaded machine needs longer. */
+const startLimitMs = 15_000;
+const connectLimitMs = 3_000;
+/** End of input, SIGTERM, SIGKILL of the server and the sweep have a second each, or less. */
+const stopLimitMs = 5_000;
+const killLimitMs = 1_500;
+const lookEveryMs = 20;
+
+/** Servers that a keeper owns, so that they go on when this program ends. */
+export class KeeperHost implements ServerHost {
+  private readonly options: KeeperHostOptions;
+
+  constructor(options: KeeperHostOptions) {
+    this.options = options;
+  }
+
+  async start(child: ChildOptions): Promise<ServerProcess> {
+    return this.options.keepMs() === 0 ? directHost.start(child) : this.startKept(child);
+  }
+
+  private async startKept({ file, args, env }: ChildOptions): Promise<ServerProcess> {
+    const { program, stateDir, keepMs } = this.options;
+    const before = await readRecord(stateDir);
+    if (before) await endKeeper(before);
+    const token = randomBytes(32).toString('base64url');
+    const own: KeeperOptions = { stateDir, token, file, args, keepMs: keepMs() };
+    const child = execa(process.execPath, [program], {
+      // In the editor our own program is Electron.
+      env: { ...env, ELECTRON_RUN_AS_NODE: '1' },
+      detached: true,
+      cleanup: false,
+      stdin: 'pipe',
+      stdout: 'pipe',
+      stderr: 'ignore',
+      buffer: false,
+      reject: false,
+      windowsHide: true,
+    });
+    child.stdin.end(JSON.stringify(own));
+    const first = await firstLine(child.stdout);
+    child.unref();
+    child.stdout.destroy();
+    const record = first === 'ready' ? await readRecord(stateDir) : null;
+    if (!record) throw new Error(first === '' ? 'The keeper did not start.' : first);
+    return this.attach(record);
+  }
+
+  async find(): Promise<ServerProcess | null> {
+    const record = await readRecord(this.options.stateDir);
+    if (!record) return null;
+    try {
+      return await this.attach(record);
+    } catch {
+      // Nobody can talk to it, so nobody needs it.
+      await endKeeper(record);
+      return null;
+    }
+  }
+
+  missed(): AsyncIterable<string> {
+    return readBacklog(backlogPath(this.options.stateDir));
+  }
+
+  forget(): Promise<void> {
+    return rm(backlogPath(this.options.stateDir), { force: true });
+  }
+
+  private async attach(record: KeeperRecord): Promise<ServerProcess> {
+    const socket = await open(record.address);
+    socket.write(controlLine({ hello: { token: record.token, keepMs: this.options.keepMs() } }));
+    return new KeptServer(socket, record, this.options.keepMs);
+  }
+}
+
+/** A server of a keeper, as its client sees it. */
+class KeptServer implements ServerProcess {
+  readonly pid: number;
+  readonly keeperPid: number;
+  readonly lineage: Promise<number | null>;
+  readonly stderr = new PassThrough();
+  readonly exited: Promise<ExitInfo>;
+  readonly caughtUp: Promise<void>;
+  private onCaughtUp: () => void = () => undefined;
+  private onExit: (exit: ExitInfo) => void = () => undefined;
+  private detached = false;
+  private readonly socket: Socket;
+  private readonly record: KeeperRecord;
+
+  constructor(socket: Socket, record: KeeperRecord, keepMs: () => number | null) {
+    this.socket = socket;
+    this.record = record;
+    this.pid = pidOf(record.server);
+    this.keeperPid = pidOf(record.keeper);
+    this.lineage = readLineage(this.keeperPid).then((mark) => (mark === 0 ? null : mark));
+    this.caughtUp = new Promise((resolve) => (this.onCaughtUp = resolve));
+    this.exited = new Promise((resolve) => (this.onExit = resolve));
+    socket.on('error', () => undefined);
+    socket.once('close', () => {
+      this.onCaughtUp();
+      if (!this.detached) this.onExit({ exitCode: null, signal: null, startError: 'its keeper is gone' });
+    });
+    // The person may change it meanwhile.
+    this.keepMs = keepMs;
+  }
+
+  private readonly keepMs: () => number | null;
+
+  get stdin(): Socket {
+    return this.socket;
+  }
+
+  get stdout(): Socket {
+    return this.socket;
+  }
+
+  control(line: string): void {
+    const news = parseControl(newsSchema, line);
+    if (!news) return;
+    if ('caughtUp' in news) this.onCaughtUp();
+    else if ('stderr' in news) this.stderr.write(news.stderr);
+    else this.onExit(news.exit);
+  }
+
+  acknowledge(position: number): void {
+    this.say({ acknowledge: position });
+  }
+
+  async stop(): Promise<void> {
+    this.say({ end: 'stop' });
+    await this.ended(stopLimitMs);
+  }
+
+  async kill(): Promise<void> {
+    this.say({ end: 'kill' });
+    await this.ended(killLimitMs);
+  }
+
+  async detach(): Promise<boolean> {
+    this.detached = true;
+    this.say({ keepMs: this.keepMs() });
+    await new Promise<void>((resolve) => this.socket.end(resolve));
+    this.socket.destroy();
+    return true;
+  }
+
+  /** Waits until keeper and server are gone, and kills them when that takes too long. */
+  private async ended(limitMs: number): Promise<void> {
+    if (!(await isGone(this.record, limitMs))) await endKeeper(this.record, 0);
+    this.socket.destroy();
+    await this.exited;
+  }
+
+  private say(command: KeeperCommand): void {
+    if (this.socket.writable) this.socket.write(controlLine(command));
+  }
+}
+
+function pidOf(key: string | null): number {
+  return Number(key?.split(':', 1)[0] ?? 0);
+}
+
+/** Ends a keeper and its server by force when they do not end in time. Only by exact identity: a pid may be another's by now. */
+async function endKeeper(record: KeeperRecord, graceMs = stopLimitMs): Promise<void> {
+  const alive = await aliveOf(record);
+  if (alive.has(record.keeper)) signalProcess(pidOf(record.keeper), 'SIGTERM');
+  if (await isGone(record, graceMs)) return;
+  for (const key of [record.server, record.keeper]) {
+    if (key !== null && (await aliveOf(record)).has(key)) await killTree(pidOf(key));
+  }
+}
+
+async function isGone(record: KeeperRecord, limitMs: number): Promise<boolean> {
+  const deadline = Date.now() + limitMs;
+  for (;;) {
+    if ((await aliveOf(record)).size === 0) return true;
+    if (Date.now() >= deadline) return false;
+    await delay(lookEveryMs);
+  }
+}
+
+async function aliveOf({ keeper, server }: KeeperRecord): Promise<ReadonlySet<string>> {
+  const keys = (await processTable().list()).map(identity);
+  return new Set(keys.filter((key) => key === keeper || key === server));
+}
+
+function open(address: string): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(address);
+    const late = setTimeout(() => socket.destroy(new Error('The keeper does not answer.')), connectLimitMs);
+    socket.once('error', reject);
+    socket.once('connect', () => {
+      clearTimeout(late);
+      socket.off('error', reject);
+      resolve(socket);
+    });
+  });
+}
+
+async function firstLine(stream: NodeJS.ReadableStream): Promise<string> {
+  const late = setTimeout(() => (stream as { destroy?: () => void }).destroy?.(), startLimitMs);
+  let text = '';
+  try {
+    for await (const chunk of stream) {
+      text += String(chunk);
+      if (text.includes('\n')) break;
+    }
+  } catch {
+    // What it said so far has to do.
+  }
+  clearTimeout(late);
+  return text.split('\n', 1)[0] ?? '';
+}

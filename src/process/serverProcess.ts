@@ -1,0 +1,54 @@
+import { type ChildOptions, type ChildProcess, startChild } from './childProcess';
+import { claimLineage } from './lineage';
+
+/** A server that talks in lines over its standard streams, started by us or by a keeper. */
+export interface ServerProcess extends ChildProcess {
+  /** The mark of everything that it starts; see lineage.ts. */
+  readonly lineage: Promise<number | null>;
+  /** The keeper that owns it; undefined when we do. */
+  readonly keeperPid: number | undefined;
+  /** Takes a line of `stdout` that begins with `controlMark`. */
+  control(line: string): void;
+  /** The client has what the server said up to a position for good. */
+  acknowledge(position: number): void;
+  /** Resolves when everything that was missed has been said. */
+  readonly caughtUp: Promise<void>;
+  /** Leaves the server to its keeper; false when there is none. */
+  detach(): Promise<boolean>;
+}
+
+/** Starts servers and finds those of an earlier run. */
+export interface ServerHost {
+  start(options: ChildOptions): Promise<ServerProcess>;
+  find(): Promise<ServerProcess | null>;
+  /** What a server that is gone said and nobody heard. */
+  missed(): AsyncIterable<string>;
+  /** Nobody needs what was missed any more. */
+  forget(): Promise<void>;
+}
+
+/** Servers that end with this program. */
+export const directHost: ServerHost = {
+  start: (options) => Promise.resolve(startDirect(options)),
+  find: () => Promise.resolve(null),
+  missed: () => noLines(),
+  forget: () => Promise.resolve(),
+};
+
+function startDirect(options: ChildOptions): ServerProcess {
+  const child = startChild(options);
+  return {
+    ...child,
+    lineage: claimLineage(child.pid ?? 0),
+    keeperPid: undefined,
+    control: () => undefined,
+    acknowledge: () => undefined,
+    caughtUp: Promise.resolve(),
+    detach: () => Promise.resolve(false),
+  };
+}
+
+function noLines(): AsyncIterable<string> {
+  const next = () => Promise.resolve({ done: true, value: undefined } as const);
+  return { [Symbol.asyncIterator]: () => ({ next }) };
+}

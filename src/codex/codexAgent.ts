@@ -107,13 +107,14 @@ export class CodexAgent implements Agent {
     return thread;
   }
 
-  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink, history: readonly RawLine[]): AgentThread {
+  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink, history: readonly RawLine[] | null): AgentThread {
     const thread = this.thread(spec, sink);
     thread.id = threadId;
     thread.model = spec.model;
     this.threads.set(threadId, thread);
+    if (!history) return thread;
     for (const line of history) this.relive(thread, line);
-    if (history.length > 0) thread.join(this.server.current);
+    thread.join(this.server.current);
     return thread;
   }
 
@@ -148,7 +149,7 @@ export class CodexAgent implements Agent {
     if (!message) return;
     const { id, method, params } = message;
     thread.position = Math.max(thread.position, position ?? 0);
-    if (id === undefined) this.inform(thread, method, params);
+    if (id === undefined) this.hear(thread, method, params);
     else {
       const respond = (answer: RpcAnswer): void => this.server.current?.rpc.respond(id, answer);
       this.askOf(thread, { id, method, params, json, position, respond });
@@ -222,10 +223,15 @@ export class CodexAgent implements Agent {
   }
 
   private inform(thread: CodexThread, method: string, params: unknown): void {
+    // The past knows from its turns whether it worked.
     if (method === 'thread/status/changed') {
       const status = statusParams.safeParse(params).data?.status.type;
       if (status !== undefined) thread.onStatus(status);
     }
+    this.hear(thread, method, params);
+  }
+
+  private hear(thread: CodexThread, method: string, params: unknown): void {
     if (method === 'serverRequest/resolved') {
       const requestId = requestResolvedParams.safeParse(params).data?.requestId;
       if (requestId !== undefined) thread.sink.onRequestResolved(String(requestId));

@@ -195,7 +195,7 @@ export class CodexThread implements AgentThread {
 
   /** Called for each change of the thread's status, which the server tells also when the thread is unsubscribed. */
   onStatus(status: string): void {
-    if (status === 'active' && !this.connection && !this.works) {
+    if (status === 'active' && !this.connection && !this.works && this.parts.server.current) {
       this.adopted = true;
       this.turnRequested = true;
       this.sink.onEvent({ type: 'workResumed' });

@@ -103,9 +103,9 @@ export interface Agent extends Disposable {
   open(spec: ThreadSpec, sink: ThreadSink): Promise<AgentThread>;
   /**
    * Takes over a thread of an earlier run. Its sink hears the history first, at once; it is what `onRaw` gave, oldest
-   * first. A thread that does not run is loaded with its next turn.
+   * first, and null for a thread that does not run, which is loaded with its next turn.
    */
-  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink, history: readonly RawLine[]): AgentThread;
+  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink, history: readonly RawLine[] | null): AgentThread;
   /** Finds the agent's program of an earlier run; whether it is there. It is not heard before `catchUp`. */
   reattach(): Promise<boolean>;
   /** Lets adopted threads hear what was said while nobody listened; resolves when that is all. */

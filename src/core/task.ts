@@ -52,6 +52,8 @@ export interface TaskObserver {
   onChange(task: Task, statusChanged: boolean): void;
   onLog(task: Task, entry: LogEntry): void;
   onRaw(task: Task, json: string, position: number | null): void;
+  /** Resolves when everything that was told is kept. */
+  settled(): Promise<void>;
 }
 
 function stopNote(reason: StopReason): [tag: string, text: string] {
@@ -480,11 +482,18 @@ export class Task implements ThreadSink {
     this.move({ type: 'turnRequested' });
     this.recovery.signOfLife();
     try {
+      // Whoever comes after us must know that it may have begun: it is never begun twice.
+      await this.parts.observer.settled();
+      if (!this.isWorking()) return;
       await thread.startTurn(input);
     } catch (error) {
       // A stop that came in between has the last word; a crash is told by the thread, too.
-      if (this.state.kind === 'working' && !isCrash(error)) await this.fail(taskErrorOf(error));
+      if (this.isWorking() && !isCrash(error)) await this.fail(taskErrorOf(error));
     }
+  }
+
+  private isWorking(): boolean {
+    return this.state.kind === 'working';
   }
 
   private turnStarted(turnId: string): void {
@@ -582,7 +591,7 @@ export class Task implements ThreadSink {
     return {
       settings: this.parts.settings,
       now: this.parts.now,
-      isWorking: () => this.state.kind === 'working',
+      isWorking: () => this.isWorking(),
       mayGoOn: () => this.parts.mayRun(),
       put: (request, timeoutMs) => this.requests.put(request, timeoutMs),
       withdraw: (requestId) => this.requests.withdraw(requestId, 'codex'),

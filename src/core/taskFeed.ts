@@ -55,6 +55,10 @@ export class TaskFeed implements TaskObserver, Disposable {
     this.journal.append(task.id, 'events', `{"t":${this.now()},${at}${json.slice(1)}\n`);
   }
 
+  settled(): Promise<void> {
+    return this.journal.flush();
+  }
+
   dispose(): void {
     clearTimeout(this.timer);
     this.owned.dispose();

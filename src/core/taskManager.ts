@@ -200,6 +200,8 @@ export class TaskManager implements Disposable {
     this.listEmitter.fire(undefined);
     if (sandbox !== 'read-only') this.announceWriting(cwd);
     this.schedule(task, stored);
+    // Whoever is given an id finds the task again, whatever is killed next.
+    await this.options.journal.flush();
     return task.snapshot();
   }
 
@@ -252,7 +254,7 @@ export class TaskManager implements Disposable {
       this.options.journal.remove(id);
       return null;
     }
-    const history = endedAt === null && threadId !== null ? await this.options.journal.history(id) : [];
+    const history = endedAt === null && threadId !== null ? await this.options.journal.history(id) : null;
     const task = this.add(specOf(snapshot, request));
     const spec = threadSpecOf(task.spec, request);
     task.restore(snapshot, (sink) =>

@@ -121,7 +121,7 @@ class KeptServer implements ServerProcess {
     socket.on('error', () => undefined);
     socket.once('close', () => {
       this.onCaughtUp();
-      if (!this.detached) this.onExit({ exitCode: null, signal: null, startError: 'its keeper is gone' });
+      if (!this.detached) void this.keeperLost();
     });
     // The person may change it meanwhile.
     this.keepMs = keepMs;
@@ -165,6 +165,13 @@ class KeptServer implements ServerProcess {
     await new Promise<void>((resolve) => this.socket.end(resolve));
     this.socket.destroy();
     return true;
+  }
+
+  /** Without its keeper the server sees the end of its input, and ends with all that it runs; we wait for that. */
+  private async keeperLost(): Promise<void> {
+    const isKept = (await aliveOf(this.record)).has(this.record.keeper);
+    if (!isKept) await endKeeper(this.record, killLimitMs);
+    this.onExit({ exitCode: null, signal: null, startError: isKept ? 'another program has it' : 'its keeper is gone' });
   }
 
   /** Waits until keeper and server are gone, and kills them when that takes too long. */

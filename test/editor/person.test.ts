@@ -1,7 +1,9 @@
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { type Demo, startDemo } from '../rig/demo';
 import { type Editor, startEditor } from '../rig/editor';
+import { exists } from '../rig/installEditor';
 import { processesWith } from '../rig/processes';
 import { until } from '../rig/until';
 import { Workbench } from './workbench';
@@ -150,19 +152,52 @@ it('a person messages a task, copies its id, cancels all, restarts Codex and cle
   await workbench.row('Finished').waitFor();
 });
 
-it('a person finds every task again after a reload, and decides about the one that was at work', async () => {
-  const marked = `sleep 7${process.pid}.1`;
-  await workbench.newTask(`run: ${marked}`);
-  await until('the command runs', () => processesWith(marked).length > 0);
-  await workbench.reopen();
-  await workbench.showTasks();
-  await workbench.row('Continue in a new one?').waitFor();
-  expect(processesWith(marked)).toEqual([]);
-  await workbench.row('Fix the failing test').first().waitFor();
+/** Three tasks at work: one streams, one runs a command, one asks. */
+async function startThree(mark: string): Promise<void> {
+  await workbench.newTask('slow 25s 50');
+  await workbench.newTask(`run: echo once >> ${mark}; sleep 1${process.pid}`);
+  await workbench.newTask(`run!: touch allowed-${mark}`);
+  await workbench.row(`Allow to run: touch allowed-${mark}?`).waitFor();
+  await until('the command runs', () => processesWith(`>> ${mark}`).length > 0);
+}
+
+async function seeThreeAtWork(mark: string): Promise<void> {
+  await workbench.palette('Codex Worker: Focus on Tasks View');
+  await workbench.row('Running').waitFor();
+  await workbench.row('slow 25s 50').first().waitFor();
+  await workbench.row(`Allow to run: touch allowed-${mark}?`).waitFor();
+  expect(processesWith(`>> ${mark}`).length).toBeGreaterThan(0);
+  expect(await workbench.row('Continue in a new one?').count()).toBe(0);
+}
+
+async function seeThreeFinish(mark: string): Promise<void> {
+  await workbench.inline(`Allow to run: touch allowed-${mark}?`, 'Approve');
+  await until('it ran', () => exists(join(demo.workspace, `allowed-${mark}`)));
+  await workbench.palette('Codex Worker: Open Log');
+  await workbench.pick('slow 25s 50').click();
+  await workbench.page.locator('.panel .view-line', { hasText: 'turn completed' }).first().waitFor({ timeout: 40_000 });
+  await workbench.inline(`run: echo once >> ${mark}`, 'Cancel Task');
+  await until('nothing runs', async () => (await workbench.row('Running').count()) === 0);
+  expect(await readFile(join(demo.workspace, mark), 'utf8')).toBe('once\n');
+}
+
+it('a person reloads the window and has three tasks at work as they were', async () => {
+  await startThree('reloaded.txt');
+  await workbench.page.reload();
+  await workbench.statusBar().filter({ hasText: '1 needs you' }).waitFor();
+  await seeThreeAtWork('reloaded.txt');
   await workbench.still();
   await workbench.shot('reopened');
-  await workbench.inline('Continue in a new one?', 'Reject');
-  await until('nobody asks', async () => (await workbench.row('Needs you').count()) === 0);
+  await seeThreeFinish('reloaded.txt');
+});
+
+it('the extension host is killed, and the three tasks at work are there as they were', async () => {
+  await startThree('killed.txt');
+  for (const pid of processesWith('--type=extensionHost')) process.kill(pid, 'SIGKILL');
+  await until('it is restarted', () => processesWith('--type=extensionHost').length > 0);
+  await workbench.row('Allow to run: touch allowed-killed.txt?').waitFor();
+  await seeThreeAtWork('killed.txt');
+  await seeThreeFinish('killed.txt');
 });
 
 it('after a reload with our view and the chat closed the extension is active and serves its tools', async () => {

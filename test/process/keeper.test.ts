@@ -1,9 +1,12 @@
 import { readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { TaskSnapshot } from '../../src/core/taskSnapshot';
 import type { Answer } from '../../src/core/pendingRequest';
 import { type CodexRig, startCodexRig, startWorker } from '../rig/codexRig';
+import { exists } from '../rig/installEditor';
 import { isAlive, processesWith } from '../rig/processes';
 import { until } from '../rig/until';
 
@@ -50,9 +53,12 @@ async function transcript(id: string): Promise<string> {
   return (await worker.tasks.readJournal(id, 'verbose', 0, 1_000_000)).text;
 }
 
+async function record(): Promise<{ keeper: string; address: string; token: string }> {
+  return JSON.parse(await readFile(join(rig.stateDir, 'keeper.json'), 'utf8')) as never;
+}
+
 async function keeperPid(): Promise<number> {
-  const record = JSON.parse(await readFile(join(rig.stateDir, 'keeper.json'), 'utf8')) as { keeper: string };
-  return Number.parseInt(record.keeper);
+  return Number.parseInt((await record()).keeper);
 }
 
 const serverCount = (): number => processesWith(`${rig.codexPath} app-server`).length;
@@ -92,5 +98,126 @@ describe('a worker that goes away and comes back', () => {
     const keeper = await keeperPid();
     await worker.shutDown();
     expect([serverCount(), isAlive(keeper)]).toEqual([0, false]);
+  });
+
+  it('finds what ended meanwhile as it ended, also when the keeper went with the last of it', async () => {
+    await start();
+    const marked = `sleep 1.${process.pid}`;
+    const id = await spawn(`run: ${marked}; echo once >> away.txt\nsay done while away`);
+    const keeper = await keeperPid();
+    await worker.suspend();
+    await until('the keeper is done', () => !isAlive(keeper));
+    expect(serverCount()).toBe(0);
+    await start();
+    expect(await finish(id)).toMatchObject({ status: 'completed', finalMessage: 'done while away', turns: 1 });
+    expect(await transcript(id)).toContain('done while away');
+    expect(await readFile(join(rig.workspace, 'away.txt'), 'utf8')).toBe('once\n');
+    expect(await exists(join(rig.stateDir, 'backlog.jsonl'))).toBe(true);
+    await worker.tasks.message(id, { text: 'say more', mode: 'auto' }, caller);
+    await until('it goes on', () => worker.tasks.get(id).finalMessage === 'more');
+    expect(await exists(join(rig.stateDir, 'backlog.jsonl'))).toBe(false);
+  });
+
+  it('is waited for no longer than it said: then everything is stopped, and its tasks ask', async () => {
+    keepMs = 500;
+    await start();
+    const marked = `sleep 9${process.pid}.5`;
+    const id = await spawn(`run: (env -i setsid ${marked} &); ${marked}`);
+    await until('the commands run', () => processesWith(marked).length > 1);
+    const keeper = await keeperPid();
+    await worker.suspend();
+    await until('the keeper has ended it', () => !isAlive(keeper));
+    expect([processesWith(marked), serverCount()]).toEqual([[], 0]);
+    await start();
+    await until('it asks', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
+    await worker.tasks.respond(id, undefined, accept, asPerson);
+    expect(await finish(id)).toMatchObject({ status: 'completed', turns: 2 });
+  });
+
+  it('leaves nothing behind when nothing runs, and no keeper at all where work shall never go on', async () => {
+    await start();
+    await finish(await spawn('say hi'));
+    const keeper = await keeperPid();
+    await worker.suspend();
+    await until('the keeper is gone', () => !isAlive(keeper), 3_000);
+    keepMs = 0;
+    await start();
+    const id = await spawn('hang');
+    expect(await exists(join(rig.stateDir, 'keeper.json'))).toBe(false);
+    await worker.suspend();
+    expect(serverCount()).toBe(0);
+    await start();
+    await until('it asks', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
+  });
+
+  it('forgets an answer that was given before, and a cancel goes on where it was', async () => {
+    await start();
+    const marked = `sleep 9${process.pid}.7`;
+    const answered = await spawn(`run: ${marked}\nsay after`, { approvalPolicy: 'untrusted' });
+    await until('it asks', () => worker.tasks.get(answered).pending.length === 1);
+    await worker.tasks.respond(answered, 'r1', accept, asPerson);
+    await until('the command runs', () => processesWith(marked).length > 0);
+    await worker.suspend();
+    await start();
+    expect(worker.tasks.get(answered)).toMatchObject({ status: 'working', pending: [], answers: [{ id: 'r1' }] });
+    expect(await worker.tasks.cancel([answered])).toMatchObject({ cancelled: [answered] });
+    expect(processesWith(marked)).toEqual([]);
+  });
+});
+
+describe('a keeper', () => {
+  it('that is killed takes Codex with it, and costs no task', async () => {
+    await start();
+    const marked = `sleep 9${process.pid}.9`;
+    const id = await spawn(`run: echo once >> killed.txt; ${marked}`);
+    await until('the command runs', () => processesWith(marked).length > 0);
+    process.kill(await keeperPid(), 'SIGKILL');
+    await until('it asks', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
+    expect(processesWith(marked)).toEqual([]);
+    expect(serverCount()).toBe(0);
+    await worker.tasks.respond(id, undefined, accept, asPerson);
+    expect(await finish(id)).toMatchObject({ status: 'completed', turns: 2 });
+    expect(await readFile(join(rig.workspace, 'killed.txt'), 'utf8')).toBe('once\n');
+  });
+
+  it('tells that Codex was killed, and ends what Codex left', async () => {
+    await start();
+    const marked = `sleep 9${process.pid}.11`;
+    const id = await spawn(`run: (env -i setsid ${marked} > /dev/null 2>&1 &); ${marked}`);
+    await until('the commands run', () => processesWith(marked).length > 1);
+    const keeper = await keeperPid();
+    process.kill(worker.serverPid!, 'SIGKILL');
+    await until('it asks', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
+    await until('the keeper is gone', () => !isAlive(keeper));
+    expect(processesWith(marked)).toEqual([]);
+  });
+
+  it('that Codex was killed under while nobody was there has it known, and nothing is left', async () => {
+    await start();
+    const marked = `sleep 9${process.pid}.13`;
+    const id = await spawn(`run: (env -i setsid ${marked} > /dev/null 2>&1 &); ${marked}`);
+    await until('the commands run', () => processesWith(marked).length > 1);
+    const [keeper, server] = [await keeperPid(), worker.serverPid!];
+    await worker.suspend();
+    process.kill(server, 'SIGKILL');
+    await until('the keeper is gone', () => !isAlive(keeper));
+    expect(processesWith(marked)).toEqual([]);
+    await start();
+    await until('it asks', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
+  });
+
+  it('talks to nobody without its token, and to the newest of its clients', async () => {
+    await start();
+    const id = await spawn('slow 3s');
+    const { address, token } = await record();
+    const hello = (secret: string) => `!${JSON.stringify({ hello: { token: secret, keepMs: 30_000 } })}\n`;
+    const stranger = connect(address);
+    stranger.write(hello('wrong'));
+    expect(await text(stranger)).toBe('');
+    expect(worker.tasks.get(id)).toMatchObject({ status: 'working', pending: [] });
+    const newer = connect(address);
+    newer.write(hello(token));
+    await until('the older one is cut off', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
+    newer.destroy();
   });
 });

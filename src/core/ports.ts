@@ -159,9 +159,18 @@ export interface StoredRequest {
   readonly reasoning: string | null;
 }
 
+/** What is still to be said to a task. */
+export interface Unsaid {
+  /** In the turn that was asked for and has not begun. */
+  readonly next: TurnInput | null;
+  /** In the turns behind it. */
+  readonly queue: readonly TurnInput[];
+}
+
 /** A task of an earlier run. */
 export interface StoredTask {
   readonly snapshot: TaskSnapshot;
+  readonly unsaid: Unsaid;
   readonly request: StoredRequest;
 }
 
@@ -173,6 +182,7 @@ export interface Journal {
   append(id: TaskId, file: JournalFile, text: string): void;
   saveMeta(snapshot: TaskSnapshot): void;
   saveRequest(id: TaskId, request: StoredRequest): void;
+  saveUnsaid(id: TaskId, unsaid: Unsaid): void;
   /** Deletes what is kept of a task. */
   remove(id: TaskId): void;
   /** The tasks of earlier runs, oldest first; what cannot be read is left out, and told. */

@@ -3,9 +3,19 @@ import { firstLine } from './boundedText';
 import { describeQuestion } from './describeRequest';
 import { CallError, messageOf, type TaskError, taskErrorOf } from './errors';
 import { type Answer, type Answerer, declined } from './pendingRequest';
-import type { AgentRequest, AgentThread, StopReport, ThreadSink, TurnInput, WorkerSettings } from './ports';
+import type {
+  AgentRequest,
+  AgentThread,
+  StopReport,
+  StoredTask,
+  ThreadSink,
+  TurnInput,
+  Unsaid,
+  WorkerSettings,
+} from './ports';
 import { continuation, continueQuestion, interrupted, isCrash, reopenQuestion, restoredState } from './recovery';
 import { TaskPast } from './taskPast';
+import { UnsaidMessages } from './unsaid';
 import { TaskDetails } from './taskDetails';
 import { type RecoveryHost, TaskRecovery } from './taskRecovery';
 import { type RequestsHost, TaskRequests } from './taskRequests';
@@ -44,14 +54,23 @@ export interface TaskParts {
   readonly observer: TaskObserver;
   readonly now: () => number;
   readonly settings: TaskSettings;
+  readonly beginning: TaskBeginning;
   /** Whether the task may start a turn by itself: trust and settings change while it runs. */
   readonly mayRun: () => boolean;
+}
+
+/** How a task comes to its thread and its first turn. */
+export interface TaskBeginning {
+  open(sink: ThreadSink): Promise<AgentThread>;
+  /** The first turn as it can be started now; throws when it must not be. */
+  prepare(): Promise<TurnInput>;
 }
 
 export interface TaskObserver {
   onChange(task: Task, statusChanged: boolean): void;
   onLog(task: Task, entry: LogEntry): void;
   onRaw(task: Task, json: string, position: number | null): void;
+  onUnsaid(task: Task, unsaid: Unsaid): void;
   /** Resolves when everything that was told is kept. */
   settled(): Promise<void>;
 }
@@ -61,8 +80,6 @@ function stopNote(reason: StopReason): [tag: string, text: string] {
     ? ['cancelled', 'the task is stopped']
     : ['failed', `${reason.error.code}: ${reason.error.message}`];
 }
-
-type OpenThread = (sink: ThreadSink) => Promise<AgentThread>;
 
 const openTries = 3;
 
@@ -75,8 +92,6 @@ function sameProcesses(a: TaskSnapshot['leftovers'], b: TaskSnapshot['leftovers'
   return a.length === b.length && a.every(({ pid }, index) => pid === b[index]?.pid);
 }
 
-const queueLimit = 50;
-
 /**
  * One background job: its state, its thread, and what it did. Everything that changes the state goes through `move`,
  * and what ends the task goes through `end`, which waits for the evidence that nothing of it is alive.
@@ -87,7 +102,7 @@ export class Task implements ThreadSink {
   private readonly transcript = new Transcript();
   private readonly requests: TaskRequests;
   private readonly recovery: TaskRecovery;
-  private readonly queue: TurnInput[] = [];
+  private readonly unsaid: UnsaidMessages;
   private latest: TaskSnapshot | null = null;
   private thread: AgentThread | null = null;
   private ending: Promise<void> | null = null;
@@ -102,7 +117,6 @@ export class Task implements ThreadSink {
 
   readonly spec: TaskSpec;
   private readonly parts: TaskParts;
-  private open: OpenThread | null = null;
   private heldBy: string | null = null;
   private suspended = false;
   private forgotten = false;
@@ -110,14 +124,13 @@ export class Task implements ThreadSink {
   private past: TaskPast | null = null;
   /** It is not known yet how the task stands. */
   private restoring = false;
-  /** What was to be said in a turn that has not started. */
-  private unstarted: TurnInput | null = null;
 
   constructor(spec: TaskSpec, parts: TaskParts) {
     this.spec = spec;
     this.parts = parts;
     this.requests = new TaskRequests(this.requestsHost());
     this.recovery = new TaskRecovery(this.recoveryHost());
+    this.unsaid = new UnsaidMessages((unsaid) => parts.observer.onUnsaid(this, unsaid));
     this.createdAt = this.updatedAt = parts.now();
     this.model = spec.firstTurn.model;
     this.reasoning = spec.firstTurn.reasoning;
@@ -139,11 +152,10 @@ export class Task implements ThreadSink {
   }
 
   /** Opens the thread and starts the first turn. Never rejects: trouble ends the task as failed. */
-  async start(open: OpenThread, prepare: () => Promise<TurnInput>): Promise<void> {
-    this.open = open;
+  async start(): Promise<void> {
     this.hold(null);
     try {
-      const firstTurn = await prepare();
+      const firstTurn = await this.parts.beginning.prepare();
       // It may have been stopped, or forgotten, meanwhile.
       if (this.hasStarted()) return;
       this.thread = await this.openThread();
@@ -164,10 +176,9 @@ export class Task implements ThreadSink {
 
   /** An agent that dies before the thread has done anything costs nothing: it is opened again. */
   private async openThread(): Promise<AgentThread> {
-    if (!this.open) throw new Error(`Task ${this.id} was not started.`);
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.open(this);
+        return await this.parts.beginning.open(this);
       } catch (error) {
         const again = isCrash(error) && attempt < openTries && !this.hasStarted();
         if (!again) throw error;
@@ -200,7 +211,7 @@ export class Task implements ThreadSink {
    * Takes over a task of an earlier run, as far as its files tell. `adopt` gives its thread, and lets us hear the past of
    * one that was at work; what nobody heard comes next, and `caughtUp` last.
    */
-  restore(task: TaskSnapshot, adopt: (sink: ThreadSink) => AgentThread | null): void {
+  restore({ snapshot: task, unsaid }: StoredTask, adopt: (sink: ThreadSink) => AgentThread | null): void {
     const past = isTerminalStatus(task.status) ? null : new TaskPast();
     this.past = past;
     this.thread = adopt(this);
@@ -214,6 +225,8 @@ export class Task implements ThreadSink {
     this.leftovers = task.leftovers;
     if (!past?.heard) this.details.restore(task);
     this.requests.restore(task.answers, task.pending);
+    // What was said in a turn that began is in the past.
+    this.unsaid.restore({ ...unsaid, next: past?.turnId === null ? unsaid.next : null });
     this.updatedAt = task.updatedAt;
     this.state = restoredState(task, past);
     this.restoring = !this.terminal;
@@ -260,20 +273,20 @@ export class Task implements ThreadSink {
 
   /** Starts the turn that never began, or one that continues the interrupted one. */
   private async goOn(error: TaskError): Promise<void> {
-    const next = this.unstarted ?? continuation(this.spec.firstTurn);
-    if (this.turns > 0) return this.startTurn(next);
+    if (this.turns > 0) return this.startTurn(this.unsaid.unbegun ?? continuation(this.spec.firstTurn));
     try {
+      const firstTurn = await this.parts.beginning.prepare();
       // A thread without a turn is not kept by Codex (seen with 0.169.0).
       this.thread?.dispose();
       this.thread = await this.openThread();
-      await this.startTurn(next);
+      await this.startTurn(firstTurn);
     } catch {
       await this.fail(error);
     }
   }
 
   private dropQueue(): void {
-    for (const { text } of this.queue.splice(0))
+    for (const { text } of this.unsaid.drop())
       this.note('warning', `a queued message was dropped: ${firstLine(text, 200)}`);
   }
 
@@ -288,13 +301,7 @@ export class Task implements ThreadSink {
   }
 
   private enqueue(input: TurnInput): void {
-    if (this.queue.length >= queueLimit) {
-      throw new CallError('queue_full', `Task ${this.id} has ${queueLimit} messages waiting already.`, {
-        hint: 'Wait for its turn to end.',
-        retryable: true,
-      });
-    }
-    this.queue.push(input);
+    this.unsaid.enqueue(input, this.id);
     this.changed(false);
   }
 
@@ -443,7 +450,7 @@ export class Task implements ThreadSink {
       pending: this.requests.pending,
       answered: this.requests.answers.at(-1) ?? null,
       answers: this.requests.answers,
-      queuedMessages: this.queue.length,
+      queuedMessages: this.unsaid.queued,
       error: this.state.kind === 'failed' ? this.state.error : null,
       leftovers: this.leftovers,
     };
@@ -478,7 +485,7 @@ export class Task implements ThreadSink {
     this.endedAt = null;
     this.model = input.model ?? this.model;
     this.reasoning = input.reasoning ?? this.reasoning;
-    this.unstarted = input;
+    this.unsaid.begins(input);
     this.move({ type: 'turnRequested' });
     this.recovery.signOfLife();
     try {
@@ -498,7 +505,7 @@ export class Task implements ThreadSink {
 
   private turnStarted(turnId: string): void {
     this.turns++;
-    this.unstarted = null;
+    this.unsaid.begun();
     this.startedAt ??= this.parts.now();
     this.worksAgain({ type: 'turnStarted', turnId });
   }
@@ -515,7 +522,7 @@ export class Task implements ThreadSink {
     this.requests.abandonAnswers();
     this.requests.withdrawAll('stop');
     this.requests.drop();
-    const next = event.outcome === 'interrupted' ? undefined : this.queue.shift();
+    const next = event.outcome === 'interrupted' ? undefined : this.unsaid.take();
     if (event.outcome === 'interrupted') this.dropQueue();
     this.move(event);
     if (this.state.kind !== 'settling') return;

@@ -1,6 +1,6 @@
 import { type Disposable, DisposableStore } from './disposable';
 import { Emitter } from './emitter';
-import type { Journal } from './ports';
+import type { Journal, Unsaid } from './ports';
 import type { Task, TaskObserver } from './task';
 import type { TaskId } from './taskId';
 import type { TaskSnapshot } from './taskSnapshot';
@@ -53,6 +53,10 @@ export class TaskFeed implements TaskObserver, Disposable {
   onRaw(task: Task, json: string, position: number | null): void {
     const at = position === null ? '' : `"n":${position},`;
     this.journal.append(task.id, 'events', `{"t":${this.now()},${at}${json.slice(1)}\n`);
+  }
+
+  onUnsaid(task: Task, unsaid: Unsaid): void {
+    this.journal.saveUnsaid(task.id, unsaid);
   }
 
   settled(): Promise<void> {

@@ -33,7 +33,7 @@ import {
   withContextFiles,
 } from './spawnRequest';
 import { Scheduler } from './scheduler';
-import { type Delivery, type DeliveryMode, Task, type TaskSpec } from './task';
+import { type Delivery, type DeliveryMode, Task, type TaskBeginning, type TaskSpec } from './task';
 import { TaskFeed } from './taskFeed';
 import { newTaskId, type TaskId } from './taskId';
 import type { TaskSnapshot } from './taskSnapshot';
@@ -88,8 +88,8 @@ export class TaskManager implements Disposable {
   private readonly limits = this.owned.add(new Deadlines());
   private readonly expiries = this.owned.add(new Deadlines());
   private readonly scheduler: Scheduler;
-  /** Of tasks that are being brought back. */
-  private readonly requests = new Map<TaskId, StoredRequest>();
+  /** Of tasks that are being brought back, in ms. */
+  private readonly timeouts = new Map<TaskId, number | undefined>();
   private acknowledged = 0;
   private closed = false;
   private announced = false;
@@ -194,38 +194,44 @@ export class TaskManager implements Disposable {
       dependsOn: [...new Set(request.dependsOn ?? [])],
       spawnedBy: caller,
     };
-    const task = this.add(specOf(about, stored));
+    const task = this.add(specOf(about, stored), stored);
     this.options.journal.saveRequest(id, stored);
     this.options.journal.saveMeta(task.snapshot());
     this.listEmitter.fire(undefined);
     if (sandbox !== 'read-only') this.announceWriting(cwd);
-    this.schedule(task, stored);
+    this.schedule(task, stored.timeoutMs);
     // Whoever is given an id finds the task again, whatever is killed next.
     await this.options.journal.flush();
     return task.snapshot();
   }
 
   /** Starts a task when its turn has come. */
-  private schedule(task: Task, request: StoredRequest): void {
-    const { id, firstTurn, sandbox, spawnedBy, dependsOn } = task.spec;
-    const { agent, settings } = this.options;
-    const prepare = async (): Promise<TurnInput> => {
-      // Much may have changed while it was queued.
-      this.assertMayRun(sandbox, spawnedBy);
-      const text = await withContextFiles(request.prompt, request.contextFiles, settings.roots());
-      await agent.ready(sandbox);
-      return { ...firstTurn, text };
-    };
+  private schedule(task: Task, timeoutMs: number | undefined): void {
+    const { id, dependsOn } = task.spec;
     this.scheduler.add({
       id,
       dependsOn,
       hold: (reason) => task.hold(reason),
       fail: (error) => void task.fail(error),
       start: () => {
-        this.limitTime(task, request.timeoutMs);
-        void task.start((sink) => agent.open(threadSpecOf(task.spec, request), sink), prepare);
+        this.limitTime(task, timeoutMs);
+        void task.start();
       },
     });
+  }
+
+  private beginningOf(spec: TaskSpec, request: StoredRequest): TaskBeginning {
+    const { agent, settings } = this.options;
+    return {
+      open: (sink) => agent.open(threadSpecOf(spec, request), sink),
+      prepare: async () => {
+        // Much may have changed while it was queued.
+        this.assertMayRun(spec.sandbox, spec.spawnedBy);
+        const text = await withContextFiles(request.prompt, request.contextFiles, settings.roots());
+        await agent.ready(spec.sandbox);
+        return { ...spec.firstTurn, text };
+      },
+    };
   }
 
   /** Brings back the tasks of earlier runs, as far as they are to be kept, and what runs of them. */
@@ -246,7 +252,8 @@ export class TaskManager implements Disposable {
     this.listEmitter.fire(undefined);
   }
 
-  private async bringBack({ snapshot, request }: StoredTask): Promise<Task | null> {
+  private async bringBack(stored: StoredTask): Promise<Task | null> {
+    const { snapshot, request } = stored;
     const { id, endedAt, threadId } = snapshot;
     const leftMs = endedAt === null ? Infinity : endedAt + request.keepAliveMs - this.now();
     if (this.tasks.has(id)) return null;
@@ -255,12 +262,12 @@ export class TaskManager implements Disposable {
       return null;
     }
     const history = endedAt === null && threadId !== null ? await this.options.journal.history(id) : null;
-    const task = this.add(specOf(snapshot, request));
+    const task = this.add(specOf(snapshot, request), request);
     const spec = threadSpecOf(task.spec, request);
-    task.restore(snapshot, (sink) =>
+    task.restore(stored, (sink) =>
       threadId === null ? null : this.options.agent.adopt(spec, threadId, sink, history),
     );
-    this.requests.set(id, request);
+    this.timeouts.set(id, request.timeoutMs);
     if (endedAt === null) return task;
     this.news.markOld(task.snapshot());
     this.expiries.set(id, leftMs, () => this.remove(id));
@@ -268,13 +275,12 @@ export class TaskManager implements Disposable {
   }
 
   private async letGoOn(task: Task): Promise<void> {
-    const request = this.requests.get(task.id);
-    this.requests.delete(task.id);
-    if (!request) return;
+    const timeoutMs = this.timeouts.get(task.id);
+    this.timeouts.delete(task.id);
     await task.caughtUp();
     const { status, startedAt } = task.snapshot();
-    if (status === 'submitted') this.schedule(task, request);
-    else if (!task.terminal) this.limitTime(task, request.timeoutMs, this.now() - (startedAt ?? this.now()));
+    if (status === 'submitted') this.schedule(task, timeoutMs);
+    else if (!task.terminal) this.limitTime(task, timeoutMs, this.now() - (startedAt ?? this.now()));
   }
 
   private limitTime(task: Task, timeoutMs: number | undefined, passedMs = 0): void {
@@ -451,10 +457,11 @@ export class TaskManager implements Disposable {
     this.owned.dispose();
   }
 
-  private add(spec: TaskSpec): Task {
+  private add(spec: TaskSpec, request: StoredRequest): Task {
     const { settings } = this.options;
     const mayRun = (): boolean => this.mayRun(spec);
-    const task = new Task(spec, { observer: this.feed, now: this.now, settings, mayRun });
+    const beginning = this.beginningOf(spec, request);
+    const task = new Task(spec, { observer: this.feed, now: this.now, settings, mayRun, beginning });
     this.tasks.set(spec.id, task);
     this.dropOldest();
     return task;

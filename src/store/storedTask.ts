@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { taskErrorCodes } from '../core/errors';
 import { answerers } from '../core/pendingRequest';
-import { approvalPolicies, sandboxes, type StoredTask } from '../core/ports';
+import { approvalPolicies, sandboxes, type StoredTask, type Unsaid } from '../core/ports';
 import { taskTypes } from '../core/taskSnapshot';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { formatVersion } from './meta';
@@ -58,24 +58,44 @@ const metaSchema = z.looseObject({
     .default(null),
 });
 
+const outputSchema = z.record(z.string(), z.unknown()).nullable();
+const turnInput = z.object({
+  text,
+  model: text.nullable(),
+  reasoning: text.nullable(),
+  planMode: z.boolean(),
+  outputSchema,
+});
+const unsaidSchema = z.object({ next: turnInput.nullable(), queue: z.array(turnInput) });
+
+/** A torn file costs the messages that were not said, and not the task. */
+function parseUnsaid(json: string | null): Unsaid {
+  try {
+    return unsaidSchema.parse(JSON.parse(json ?? ''));
+  } catch {
+    return { next: null, queue: [] };
+  }
+}
+
 const requestSchema = z.object({
   prompt: text,
   contextFiles: z.array(z.object({ path: text, description: text.optional() })).optional(),
   developerInstructions: text.optional(),
   timeoutMs: z.number().optional(),
   keepAliveMs: z.number(),
-  outputSchema: z.record(z.string(), z.unknown()).nullable(),
+  outputSchema,
   model: text.nullable(),
   reasoning: text.nullable(),
 });
 
 /** Reads the two files of a task. Throws when one is torn, of another version, or not of a task. */
-export function parseStoredTask(meta: string, request: string): StoredTask {
+export function parseStoredTask(meta: string, request: string, unsaid: string | null): StoredTask {
   const kept = metaSchema.parse(JSON.parse(meta));
   // Written by this program from a snapshot; the lists are shown, never acted on.
   const snapshot = { ...kept, answered: kept.answers.at(-1) ?? null, queuedMessages: 0 };
   return {
     snapshot: snapshot as unknown as TaskSnapshot,
     request: requestSchema.parse(JSON.parse(request)),
+    unsaid: parseUnsaid(unsaid),
   };
 }

@@ -8,6 +8,7 @@ import type {
   JournalPart,
   Log,
   RawLine,
+  Unsaid,
   StoredRequest,
   StoredTask,
 } from '../core/ports';
@@ -23,6 +24,7 @@ const waitingLimit = 16 * 1024 * 1024;
 const fileLimit = 64 * 1024 * 1024;
 
 const requestFile = 'request.json';
+const unsaidFile = 'unsaid.json';
 const loadTogether = 50;
 const newline = 10;
 
@@ -41,6 +43,7 @@ interface OpenTask {
   readonly measured: Set<JournalFile>;
   meta: string | null;
   request: string | null;
+  unsaid: string | null;
   /** Characters that wait for the disk. */
   unwritten: number;
   /** The last write; writes of one task follow each other. */
@@ -120,6 +123,11 @@ export class TaskFiles implements Journal {
     this.schedule(id);
   }
 
+  saveUnsaid(id: TaskId, unsaid: Unsaid): void {
+    this.task(id).unsaid = JSON.stringify(unsaid);
+    this.schedule(id);
+  }
+
   remove(id: TaskId): void {
     const { paths, last } = this.task(id);
     this.tasks.delete(id);
@@ -145,8 +153,11 @@ export class TaskFiles implements Journal {
   private async loadOne(id: TaskId): Promise<StoredTask | null> {
     const { dir, meta } = this.paths(id);
     try {
-      const texts = await Promise.all([meta, join(dir, requestFile)].map((path) => readFile(path, 'utf8')));
-      const task = parseStoredTask(texts[0] ?? '', texts[1] ?? '');
+      const [metaText = '', requestText = ''] = await Promise.all(
+        [meta, join(dir, requestFile)].map((path) => readFile(path, 'utf8')),
+      );
+      const unsaid = await readFile(join(dir, unsaidFile), 'utf8').catch(() => null);
+      const task = parseStoredTask(metaText, requestText, unsaid);
       if (task.snapshot.id !== id) throw new Error(`It is of task ${task.snapshot.id}.`);
       return task;
     } catch (error) {
@@ -203,6 +214,7 @@ export class TaskFiles implements Journal {
       measured: new Set(),
       meta: null,
       request: null,
+      unsaid: null,
       unwritten: 0,
       last,
     };
@@ -218,10 +230,11 @@ export class TaskFiles implements Journal {
   private write(id: TaskId): void {
     const task = this.task(id);
     const parts = [...task.waiting];
-    const { meta, request } = task;
+    const { meta, request, unsaid } = task;
     task.waiting.clear();
     task.meta = null;
     task.request = null;
+    task.unsaid = null;
     task.last = task.last
       .then(async () => {
         for (const [file, texts] of parts) {
@@ -230,6 +243,7 @@ export class TaskFiles implements Journal {
           await appendFile(join(task.paths.dir, names[file]), text, { mode: 0o600 });
         }
         if (request !== null) await replaceFile(join(task.paths.dir, requestFile), request);
+        if (unsaid !== null) await replaceFile(join(task.paths.dir, unsaidFile), unsaid);
         if (meta !== null) await replaceFile(task.paths.meta, meta);
       })
       .catch((error: unknown) => this.trouble(task.paths.dir, messageOf(error)));

@@ -23,6 +23,8 @@ beforeAll(async () => {
     env: { ...demo.env, LAB_QUERY: askCopilot.join('\n') },
     settings: {
       'codexWorker.codexPath': demo.codexPath,
+      // What a failed test left at work ends soon.
+      'codexWorker.keepRunning': 0.3,
       'workbench.colorTheme': 'Default Dark Modern',
       'workbench.secondarySideBar.defaultVisibility': 'hidden',
     },

@@ -6,6 +6,7 @@ import type {
   RawLine,
   StoredRequest,
   StoredTask,
+  Unsaid,
 } from '../../src/core/ports';
 import type { TaskSnapshot } from '../../src/core/taskSnapshot';
 
@@ -40,6 +41,12 @@ export class FakeJournal implements Journal {
 
   saveRequest(id: string, request: StoredRequest): void {
     this.requests.set(id, request);
+  }
+
+  readonly unsaid = new Map<string, Unsaid>();
+
+  saveUnsaid(id: string, unsaid: Unsaid): void {
+    this.unsaid.set(id, unsaid);
   }
 
   history(): Promise<readonly RawLine[]> {

@@ -23,7 +23,7 @@ type Victim = (typeof victims)[number];
 interface Scene {
   readonly client: Client;
   readonly mark: string;
-  spawn(prompt: string, more?: Json): Promise<string>;
+  readonly spawn: (prompt: string, more?: Json) => Promise<string>;
 }
 
 /** What is brought about before the kill, and how many ms at most pass until then. */

@@ -61,8 +61,6 @@ async function keeperPid(): Promise<number> {
   return Number.parseInt((await record()).keeper);
 }
 
-const serverCount = (): number => processesWith(`${rig.codexPath} app-server`).length;
-
 describe('a worker that goes away and comes back', () => {
   it('has its tasks at work again: streaming, running a command, and asking', async () => {
     await start();
@@ -94,20 +92,19 @@ describe('a worker that goes away and comes back', () => {
       ['asked', 'asked'],
     ] as const)
       expect(await readFile(join(rig.workspace, `${name}.txt`), 'utf8')).toBe(`${line}\n`);
-    expect(serverCount()).toBe(1);
     const keeper = await keeperPid();
     await worker.shutDown();
-    expect([serverCount(), isAlive(keeper)]).toEqual([0, false]);
+    expect([isAlive(pid!), isAlive(keeper)]).toEqual([false, false]);
   });
 
   it('finds what ended meanwhile as it ended, also when the keeper went with the last of it', async () => {
     await start();
     const marked = `sleep 1.${process.pid}`;
     const id = await spawn(`run: ${marked}; echo once >> away.txt\nsay done while away`);
-    const keeper = await keeperPid();
+    const [keeper, server] = [await keeperPid(), worker.serverPid!];
     await worker.suspend();
     await until('the keeper is done', () => !isAlive(keeper));
-    expect(serverCount()).toBe(0);
+    expect(isAlive(server)).toBe(false);
     await start();
     expect(await finish(id)).toMatchObject({ status: 'completed', finalMessage: 'done while away', turns: 1 });
     expect(await transcript(id)).toContain('done while away');
@@ -124,10 +121,10 @@ describe('a worker that goes away and comes back', () => {
     const marked = `sleep 9${process.pid}.5`;
     const id = await spawn(`run: (env -i setsid ${marked} &); ${marked}`);
     await until('the commands run', () => processesWith(marked).length > 1);
-    const keeper = await keeperPid();
+    const [keeper, server] = [await keeperPid(), worker.serverPid!];
     await worker.suspend();
     await until('the keeper has ended it', () => !isAlive(keeper));
-    expect([processesWith(marked), serverCount()]).toEqual([[], 0]);
+    expect([processesWith(marked), isAlive(server)]).toEqual([[], false]);
     await start();
     await until('it asks', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
     await worker.tasks.respond(id, undefined, accept, asPerson);
@@ -144,8 +141,9 @@ describe('a worker that goes away and comes back', () => {
     await start();
     const id = await spawn('hang');
     expect(await exists(join(rig.stateDir, 'keeper.json'))).toBe(false);
+    const server = worker.serverPid!;
     await worker.suspend();
-    expect(serverCount()).toBe(0);
+    expect(isAlive(server)).toBe(false);
     await start();
     await until('it asks', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
   });
@@ -170,11 +168,12 @@ describe('a keeper', () => {
     await start();
     const marked = `sleep 9${process.pid}.9`;
     const id = await spawn(`run: echo once >> killed.txt; ${marked}`);
-    await until('the command runs', () => processesWith(marked).length > 0);
+    await until('the command runs', () => readFile(join(rig.workspace, 'killed.txt'), 'utf8').catch(() => null));
+    const server = worker.serverPid!;
     process.kill(await keeperPid(), 'SIGKILL');
     await until('it asks', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
     expect(processesWith(marked)).toEqual([]);
-    expect(serverCount()).toBe(0);
+    expect(isAlive(server)).toBe(false);
     await worker.tasks.respond(id, undefined, accept, asPerson);
     expect(await finish(id)).toMatchObject({ status: 'completed', turns: 2 });
     expect(await readFile(join(rig.workspace, 'killed.txt'), 'utf8')).toBe('once\n');

@@ -29,6 +29,11 @@ async function spawn(prompt: string, more: object = {}): Promise<string> {
   return (await worker.tasks.spawn({ prompt, ...more }, caller)).id;
 }
 
+async function linesOf(name: string): Promise<number> {
+  const text = await readFile(join(rig.workspace, name), 'utf8').catch(() => '');
+  return text.split('\n').length - 1;
+}
+
 function crash(): void {
   process.kill(worker.serverPid!, 'SIGKILL');
 }
@@ -51,7 +56,10 @@ describe('a Codex that dies in the middle of a turn', () => {
     await start('ask');
     const marked = `sleep 7${process.pid}.5`;
     const id = await spawn(`run: echo once >> effects.txt; ${marked}\nsay never`);
-    await until('the command runs', () => processesWith(marked).length > 0);
+    await until(
+      'the command runs',
+      async () => (await linesOf('effects.txt')) === 1 && processesWith(marked).length > 0,
+    );
     const { threadId } = worker.tasks.get(id);
     crash();
     expect(await asks(id)).toMatchObject({
@@ -108,8 +116,9 @@ describe('a Codex that dies in the middle of a turn', () => {
   it('while a thread is made costs nothing: it is made again', async () => {
     await start('ask');
     await worker.tasks.spawn({ prompt: 'say warm' }, caller).then(({ id }) => finish(id));
+    const made = worker.tasks.onDidChangeList(() => crash());
     const id = await spawn('say again');
-    crash();
+    made.dispose();
     expect(await finish(id)).toMatchObject({ status: 'completed', finalMessage: 'again' });
   });
 
@@ -138,7 +147,7 @@ describe('a worker that goes away and comes back', () => {
     const marked = `sleep 8${process.pid}.5`;
     const id = await spawn(`run: echo twice? >> again.txt; (env -i setsid ${marked} &) ; ${marked}`);
     const asking = await spawn('run: echo asked\nsay after', { approvalPolicy: 'untrusted' });
-    await until('the command runs', () => processesWith(marked).length > 1);
+    await until('the command runs', async () => (await linesOf('again.txt')) === 1 && processesWith(marked).length > 1);
     await until('it asks', () => worker.tasks.get(asking).pending.length === 1);
     const { threadId } = worker.tasks.get(id);
     await worker.suspend();

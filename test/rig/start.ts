@@ -61,7 +61,8 @@ function demoScene(demo: Demo): Scene {
   return {
     workspace: flags.folder === undefined ? demo.workspace : resolve(flags.folder),
     env: demo.env,
-    settings: { 'codexWorker.codexPath': demo.codexPath },
+    // Without its model nothing of the demo can go on for long.
+    settings: { 'codexWorker.codexPath': demo.codexPath, 'codexWorker.keepRunning': 1 },
     stop: () => demo.stop(),
   };
 }

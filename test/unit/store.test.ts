@@ -42,7 +42,9 @@ describe('the files of a task', () => {
   it('give back a task that has ended as it was', async () => {
     await written(done);
     const files = await TaskFiles.open(dir, log);
-    expect(await files.load()).toEqual([{ snapshot: { version: 1, ...done }, request }]);
+    expect(await files.load()).toEqual([
+      { snapshot: { version: 1, ...done }, request, unsaid: { next: null, queue: [] } },
+    ]);
   });
 
   it('that are cut at any byte cost that task only, and are told', async () => {

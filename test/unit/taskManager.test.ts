@@ -629,6 +629,7 @@ describe('tasks of an earlier run', () => {
   const was = (id: string, more: Partial<TaskSnapshot>): StoredTask => ({
     snapshot: { ...base, id, cwd: tmpdir(), spawnedBy: 'caller', threadId: `thread of ${id}`, ...more },
     request,
+    unsaid: { next: null, queue: [] },
   });
   const ended = { status: 'completed', endedAt: Date.now() - 1_000, finalMessage: 'done', diff: '+x' } as const;
 

@@ -55,7 +55,8 @@ export default tseslint.config(
     },
   },
   restrict(['src/**/*.ts'], []),
-  restrict(['src/worker.ts'], [], ['ui', 'demo', 'extension', 'stdio']),
+  restrict(['src/worker.ts'], [], ['ui', 'demo', 'extension', 'stdio', 'keeper']),
+  restrict(['src/keeper.ts'], [], ['core', ...siblings, ...above]),
   restrict(['src/stdio.ts'], [], [...siblings, 'process', 'ui', 'demo', 'extension']),
   restrict(['src/extension.ts'], ['vscode'], [...siblings, 'process', 'demo', 'stdio']),
   ...Object.entries(forbidden).map(([name, layers]) =>

@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { HumanError, messageOf } from './core/errors';
 import { type LogLevel, recoveries, type Recovery, type WorkerSettings } from './core/ports';
 import { trustNotice } from './core/trustNotice';
+import { describeFindings, examine } from './doctor';
 import { version } from './version';
 import { Worker } from './worker';
 
@@ -27,11 +28,16 @@ const help = `mcp-codex-worker ${version}: an MCP server on stdin and stdout tha
   --elicitation        asks the person behind a waiting client, by MCP elicitation, what a task asks
   --policy FILE        accepted for later; it is not enforced yet
   --version, --help
+
+  doctor [--repair]    says how Codex, its login, the store and the processes are, and repairs what
+                       an earlier run left; takes --state-dir and --codex-path
 `;
 
 const successorMs = 60_000;
 
 interface ProgramOptions {
+  /** Set for `doctor`. */
+  readonly doctor: { readonly repair: boolean } | null;
   readonly roots: readonly string[];
   readonly stateDir: string;
   readonly codexPath: string | null;
@@ -46,8 +52,9 @@ interface ProgramOptions {
 
 /** Parses the command line; null when it asked for a text only, which is printed. */
 function parseCommandLine(args: readonly string[]): ProgramOptions | null {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
     args: [...args],
+    allowPositionals: true,
     options: {
       root: { type: 'string', multiple: true },
       'state-dir': { type: 'string' },
@@ -59,6 +66,7 @@ function parseCommandLine(args: readonly string[]): ProgramOptions | null {
       'idle-timeout': { type: 'string' },
       recovery: { type: 'string' },
       elicitation: { type: 'boolean' },
+      repair: { type: 'boolean' },
       version: { type: 'boolean' },
       help: { type: 'boolean' },
     },
@@ -67,7 +75,12 @@ function parseCommandLine(args: readonly string[]): ProgramOptions | null {
     process.stdout.write(values.version ? `${version}\n` : help);
     return null;
   }
+  const [command, ...others] = positionals;
+  if ((command !== undefined && command !== 'doctor') || others.length > 0) {
+    throw new HumanError(`Unknown argument "${others[0] ?? command ?? ''}"; --help lists what there is.`);
+  }
   return {
+    doctor: command === undefined ? null : { repair: values.repair ?? false },
     roots: (values.root ?? [process.cwd()]).map((root) => resolve(root)),
     stateDir: resolve(values['state-dir'] ?? defaultStateDir()),
     codexPath: values['codex-path'] === undefined ? null : resolve(values['codex-path']),
@@ -130,6 +143,21 @@ function settingsOf(options: ProgramOptions): WorkerSettings {
   };
 }
 
+/** The exit code: 1 when something is wrong. */
+async function doctor({ stateDir, codexPath, policy }: ProgramOptions, repair: boolean): Promise<number> {
+  const findings = await examine({
+    stateDir,
+    codexPath,
+    repair,
+    ownsStore: false,
+    extensionDir: null,
+    endpoint: 'over standard input and output of this program',
+    policy: policy === null ? 'none is given' : `${policy} is not enforced yet`,
+  });
+  process.stdout.write(describeFindings(findings));
+  return findings.some(({ state }) => state === 'error') ? 1 : 0;
+}
+
 async function assertRoots(roots: readonly string[]): Promise<void> {
   for (const root of roots) {
     const info = await stat(root).catch(() => null);
@@ -147,6 +175,10 @@ async function main(): Promise<void> {
   process.stderr.on('error', () => undefined);
   const options = parseCommandLine(process.argv.slice(2));
   if (!options) return;
+  if (options.doctor) {
+    process.exitCode = await doctor(options, options.doctor.repair);
+    return;
+  }
   await assertRoots(options.roots);
   if (options.policy !== null) log('warn', `--policy ${options.policy} is not enforced yet.`);
   const worker = await Worker.create({

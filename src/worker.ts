@@ -8,15 +8,19 @@ import { CallError, messageOf } from './core/errors';
 import { hashOf } from './core/hash';
 import type { Log, WorkerSettings } from './core/ports';
 import { TaskManager } from './core/taskManager';
+import { type DoctorOptions, examine, type Finding } from './doctor';
 import { type HttpHost, type McpTransport, startHttpHost } from './mcp/httpHost';
 import { createTools, listedTool } from './mcp/mcpServer';
 import { serveStdio } from './mcp/stdioHost';
+import { readRecord } from './process/keeperFiles';
 import { KeeperHost } from './process/keeperLink';
+import { ProcessRegistry } from './process/processRegistry';
 import { directHost } from './process/serverProcess';
 import { type StoreLock, takeStoreLock } from './store/storeLock';
 import { TaskFiles } from './store/taskFiles';
 import { version } from './version';
 
+export { describeFindings, type Finding } from './doctor';
 export { type HttpHost, type McpTransport, newToken, transports as mcpTransports } from './mcp/httpHost';
 
 export interface WorkerOptions {
@@ -61,11 +65,13 @@ export class Worker implements Disposable {
   /** Where the tasks' files are: beside the wanted directory when another program works in that. */
   readonly stateDir: string;
   private readonly lock: StoreLock;
+  private readonly options: WorkerOptions;
   private readonly settings: WorkerSettings;
 
-  private constructor(options: WorkerOptions, { dir, lock, journal }: Store) {
+  private constructor(options: WorkerOptions, { dir, lock, processes, journal }: Store) {
     const { settings, log, env, threadConfig, dynamicTools, lingerMs } = options;
     this.log = log;
+    this.options = options;
     this.stateDir = dir;
     this.lock = lock;
     this.settings = settings;
@@ -75,6 +81,7 @@ export class Worker implements Disposable {
         host: options.keeper ? new KeeperHost({ ...options.keeper, stateDir: dir }) : directHost,
         log,
         version,
+        onProcess: (key) => processes.add(key),
         ...(env ? { env } : {}),
         ...(threadConfig ? { threadConfig } : {}),
         ...(dynamicTools ? { dynamicTools } : {}),
@@ -131,6 +138,18 @@ export class Worker implements Disposable {
     await this.end();
   }
 
+  /** Looks at everything that a task needs; see doctor.ts. */
+  examine(how: Pick<DoctorOptions, 'repair' | 'endpoint' | 'policy'>): Promise<readonly Finding[]> {
+    const { codexPath, extensionDir } = this.options;
+    return examine({
+      ...how,
+      stateDir: this.stateDir,
+      ownsStore: true,
+      codexPath: codexPath(),
+      extensionDir: extensionDir?.() ?? null,
+    });
+  }
+
   private async end(): Promise<void> {
     await this.agent.stop();
     await this.lock.release();
@@ -155,6 +174,7 @@ function locate(options: WorkerOptions): Promise<CodexBinary> {
 interface Store {
   readonly dir: string;
   readonly lock: StoreLock;
+  readonly processes: ProcessRegistry;
   readonly journal: TaskFiles;
 }
 
@@ -165,7 +185,10 @@ async function openStore({ stateDir, log }: WorkerOptions): Promise<Store> {
     const store = wanted ?? (await lockBeside(stateDir));
     if (!wanted)
       log('warn', `Another program works with the tasks in ${stateDir}; this one keeps its own in ${store.dir}.`);
-    return { ...store, journal: await TaskFiles.open(store.dir, log) };
+    const processes = new ProcessRegistry(store.dir);
+    // With a keeper the tasks are at work; without one nothing of them may be.
+    if (!(await readRecord(store.dir))) await reap(processes, log);
+    return { ...store, processes, journal: await TaskFiles.open(store.dir, log) };
   } catch (cause) {
     throw new CallError('store_unavailable', `The directory "${stateDir}" cannot be used: ${messageOf(cause)}`, {
       hint: 'Choose a directory that can be written, with --state-dir.',
@@ -174,7 +197,15 @@ async function openStore({ stateDir, log }: WorkerOptions): Promise<Store> {
   }
 }
 
-async function lockStore(dir: string, waitMs: number): Promise<Omit<Store, 'journal'> | null> {
+async function reap(processes: ProcessRegistry, log: Log): Promise<void> {
+  for (const { pid, command } of await processes.reap()) {
+    log('warn', `Ended process ${pid}, which a task of an earlier run had left: ${command}`);
+  }
+}
+
+type LockedStore = Pick<Store, 'dir' | 'lock'>;
+
+async function lockStore(dir: string, waitMs: number): Promise<LockedStore | null> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const deadline = Date.now() + waitMs;
   for (;;) {
@@ -185,7 +216,7 @@ async function lockStore(dir: string, waitMs: number): Promise<Omit<Store, 'jour
   }
 }
 
-async function lockBeside(dir: string): Promise<Omit<Store, 'journal'>> {
+async function lockBeside(dir: string): Promise<LockedStore> {
   for (let index = 1; index <= besideLimit; index++) {
     const store = await lockStore(join(dir, 'beside', String(index)), 0);
     if (store) return store;

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { PassThrough } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
 import type { Disposable } from '../core/disposable';
 import { Emitter } from '../core/emitter';
@@ -38,6 +39,8 @@ interface Running extends Connection {
 const settings = ['-c', 'thread_unload_delay_secs=1'];
 /** Start to the answer of `initialize` took 121 to 136 ms (measured); a loaded machine needs longer. */
 const startTimeoutMs = 15_000;
+
+const catchUpLimitMs = 10_000;
 
 /** So many unwanted ends in so short a time stop the restarts: the norm of language clients. */
 const crashLimit = 5;
@@ -98,7 +101,7 @@ export class AppServer implements Disposable {
     const { running } = this;
     if (running) {
       running.rpc.listen();
-      await running.child.caughtUp;
+      await Promise.race([running.child.caughtUp, delay(catchUpLimitMs, undefined, { ref: false })]);
       return;
     }
     const nobody = new PassThrough().resume();

@@ -30,6 +30,8 @@ export interface CodexAgentOptions {
   readonly version: string;
   /** Added to the environment of the server. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** A process of a task was found; see `ProcessRegistry`. */
+  readonly onProcess?: (key: string) => void;
   /** More configuration for each thread, by dotted key. */
   readonly threadConfig?: Readonly<Record<string, unknown>>;
   /** Tools of this client that the model may call. */
@@ -71,6 +73,7 @@ export class CodexAgent implements Agent {
       table: processTable(),
       server: () => this.server.current ?? undefined,
       kill: signalProcess,
+      onFound: options.onProcess ?? (() => undefined),
     });
   }
 

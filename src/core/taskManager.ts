@@ -90,6 +90,7 @@ export class TaskManager implements Disposable {
   private readonly scheduler: Scheduler;
   /** Of tasks that are being brought back, in ms. */
   private readonly timeouts = new Map<TaskId, number | undefined>();
+  private restoring: Promise<void> | null = null;
   private acknowledged = 0;
   private closed = false;
   private announced = false;
@@ -161,6 +162,7 @@ export class TaskManager implements Disposable {
 
   private async create(request: SpawnRequest, caller: CallerId): Promise<TaskSnapshot> {
     const { agent, settings } = this.options;
+    if (this.restoring) await this.restored();
     const sandbox = chooseSandbox(request, settings);
     this.assertMayRun(sandbox, caller);
     const cwd = await resolveCwd(request.cwd, settings.roots());
@@ -234,8 +236,18 @@ export class TaskManager implements Disposable {
     };
   }
 
-  /** Brings back the tasks of earlier runs, as far as they are to be kept, and what runs of them. */
-  async restore(): Promise<void> {
+  /** Brings back the tasks of earlier runs, as far as they are to be kept, and what runs of them. Calls wait for it. */
+  restore(): Promise<void> {
+    this.restoring ??= this.restoreNow().finally(() => (this.restoring = null));
+    return this.restoring;
+  }
+
+  /** Resolves when the tasks of earlier runs are there, as far as they can be. */
+  async restored(): Promise<void> {
+    if (this.restoring) await this.restoring.catch(() => undefined);
+  }
+
+  private async restoreNow(): Promise<void> {
     const { agent, journal } = this.options;
     await agent.reattach();
     const stored = await journal.load();
@@ -299,6 +311,7 @@ export class TaskManager implements Disposable {
 
   /** Says something to a task; see `Task.deliver`. */
   async message(id: TaskId, message: Message, caller: CallerId): Promise<{ task: TaskSnapshot; delivered: Delivery }> {
+    if (this.restoring) await this.restored();
     this.assertMayRun(this.find(id).spec.sandbox, caller);
     assertFits(message.text);
     const choosesModel = message.model !== undefined || message.reasoning !== undefined;

@@ -83,11 +83,15 @@ export function createMcpServer(parts: McpParts, caller: CallerId): Server {
     const supported = parts.elicitation() && server.getClientCapabilities()?.elicitation?.form !== undefined;
     return callTool(parts, caller, request.params, extra, supported ? elicitFrom(extra) : undefined);
   });
-  server.setRequestHandler(ListResourcesRequestSchema, ({ params }) => listResources(tasks, params?.cursor));
+  server.setRequestHandler(ListResourcesRequestSchema, async ({ params }) => {
+    await tasks.restored();
+    return listResources(tasks, params?.cursor);
+  });
   server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({ resourceTemplates: [...resourceTemplates] }));
-  server.setRequestHandler(ReadResourceRequestSchema, async ({ params }) => ({
-    contents: [await readResource(tasks, params.uri)],
-  }));
+  server.setRequestHandler(ReadResourceRequestSchema, async ({ params }) => {
+    await tasks.restored();
+    return { contents: [await readResource(tasks, params.uri)] };
+  });
   server.setRequestHandler(SubscribeRequestSchema, ({ params }) => {
     subscriptions.add(params.uri);
     return {};
@@ -125,6 +129,8 @@ async function callTool(
   try {
     if (jsonBytes(args) > argumentsLimit) throw tooLarge();
     const call = { ...toolCall(caller, meta, extra), elicit };
+    // Right after a reload the tasks are not there yet, and would be called unknown.
+    await parts.tasks.restored();
     return success(await tool.run(args, call, { tasks: parts.tasks, now: Date.now }));
   } catch (error) {
     if (extra.signal.aborted && !(error instanceof CallError)) throw error;

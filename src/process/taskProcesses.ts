@@ -29,6 +29,8 @@ export interface TaskProcessesOptions {
   /** The server that runs the commands of all tasks; undefined while there is none. */
   readonly server: () => MarkedProcess | undefined;
   readonly kill: (pid: number, signal: 'SIGTERM' | 'SIGKILL') => void;
+  /** A process was found to be of a task; told once, by its identity. */
+  readonly onFound?: (key: string) => void;
 }
 
 /** Time that a process gets between SIGTERM and SIGKILL, and between looks, in ms. */
@@ -297,7 +299,10 @@ export class TaskProcesses {
   }
 
   private async own(entry: ProcessEntry, taskId: string): Promise<void> {
-    this.known.set(identity(entry), taskId);
+    const key = identity(entry);
+    // The marker names tasks of other workers, too.
+    if (!this.known.has(key) && this.tasks.has(taskId)) this.options.onFound?.(key);
+    this.known.set(key, taskId);
     if (entry.session === entry.pid) this.sessions.set(entry.session, taskId);
     if (entry.group === entry.pid) this.sessions.set(entry.group, taskId);
     // The server's own streams are everybody's.

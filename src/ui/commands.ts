@@ -6,7 +6,7 @@ import type { Log } from '../core/ports';
 import type { TaskId } from '../core/taskId';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { isTerminalStatus } from '../core/taskState';
-import type { Worker } from '../worker';
+import { describeFindings, type Worker } from '../worker';
 import { connectionItems } from './connection';
 import { CommandId, ViewId } from './ids';
 import type { McpEndpoint } from './mcpEndpoint';
@@ -48,6 +48,7 @@ export function registerCommands(parts: CommandParts): Disposable {
     [CommandId.removeFinished]: () => commands.removeFinished(),
     [CommandId.showMcpConnection]: () => commands.showMcpConnection(),
     [CommandId.restartCodex]: () => commands.restartCodex(),
+    [CommandId.doctor]: () => commands.doctor(),
   };
   // The button of a multi-file diff editor gives an address that is not ours.
   const reviewed = (value: unknown): TaskTarget | undefined =>
@@ -161,6 +162,17 @@ class Commands {
     }
     await this.parts.worker.restartCodex();
     void vscode.window.showInformationMessage('Codex is stopped; it starts with the next task.');
+  }
+
+  /** Says how everything is that a task needs, and offers to repair what can be. */
+  async doctor(repair = false): Promise<void> {
+    const uri = await this.parts.endpoint.uri().catch((error: unknown) => messageOf(error));
+    const looking = this.parts.worker.examine({ repair, endpoint: uri, policy: 'there is none yet' });
+    const findings = await vscode.window.withProgress({ location: { viewId: ViewId.tasks } }, () => looking);
+    this.parts.outputs.showReport(describeFindings(findings));
+    if (!findings.some(({ repairable }) => repairable)) return;
+    const answer = await vscode.window.showWarningMessage('Codex Worker found something to repair.', 'Repair');
+    if (answer === 'Repair') await this.doctor(true);
   }
 
   private get tasks() {

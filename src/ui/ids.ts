@@ -15,6 +15,7 @@ export const CommandId = {
   removeFinished: 'codexWorker.removeFinished',
   showMcpConnection: 'codexWorker.showMcpConnection',
   restartCodex: 'codexWorker.restartCodex',
+  doctor: 'codexWorker.doctor',
 } as const;
 export type CommandId = (typeof CommandId)[keyof typeof CommandId];
 

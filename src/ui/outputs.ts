@@ -21,6 +21,7 @@ export class TaskOutputs implements vscode.Disposable {
   /** Tasks whose channel has their log from its beginning, or as much as a channel shows. */
   private readonly whole = new Set<TaskId>();
   private timer: NodeJS.Timeout | undefined;
+  private report: vscode.OutputChannel | undefined;
   private readonly tasks: TaskManager;
 
   constructor(tasks: TaskManager) {
@@ -33,6 +34,13 @@ export class TaskOutputs implements vscode.Disposable {
   async show(id: TaskId): Promise<void> {
     if (!this.whole.has(id) && this.tasks.tryGet(id)) await this.reopen(id);
     this.channels.get(id)?.show(true);
+  }
+
+  /** Shows a text that is about no task. */
+  showReport(text: string): void {
+    this.report ??= this.owned.add(vscode.window.createOutputChannel('Codex Worker: Doctor'));
+    this.report.replace(text);
+    this.report.show(true);
   }
 
   dispose(): void {

@@ -3,6 +3,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
+import { execa } from 'execa';
+import { bundled } from '../rig/bundled';
 import { type CodexRig, startCodexRig } from '../rig/codexRig';
 import { call, connectStdio, type Json } from '../rig/mcpRig';
 import { isAlive, processesWith } from '../rig/processes';
@@ -190,3 +192,48 @@ function random(text: string): number {
   for (const character of text) hash = Math.imul(hash ^ character.charCodeAt(0), 0x5bd1e995) ^ (hash >>> 13);
   return (hash >>> 0) / 2 ** 32;
 }
+
+describe('what is left when everything is killed at once', () => {
+  async function leaveSomething(): Promise<string> {
+    rig = await startCodexRig();
+    closing.push(() => rig.dispose());
+    const marked = `sleep 7${process.pid}.${Math.floor(performance.now())}`;
+    const { client, pid } = await connectStdio(rig);
+    await call(client, 'spawn-task', {
+      prompt: `run: (env -i setsid ${marked} > /dev/null 2>&1 &); ${marked}`,
+      ...full,
+    });
+    const registered = () => readFile(join(rig.stateDir, 'processes.txt'), 'utf8').catch(() => '');
+    await until('its processes are known', async () => {
+      const keys = await registered();
+      const pids = processesWith(marked).filter((one) => !processesWith('bash').includes(one));
+      return pids.length >= 2 && pids.every((one) => keys.includes(`${one}:`));
+    });
+    const { keeper, server } = await record();
+    for (const target of [pid, keeper, server]) killOne(target);
+    await until('they are gone', () => [pid, keeper, server].every((one) => !isAlive(one)));
+    await delay(300);
+    expect(processesWith(marked).length).toBeGreaterThan(0);
+    return marked;
+  }
+
+  it('is ended by the next start', async () => {
+    const marked = await leaveSomething();
+    const { client } = await connectStdio(rig);
+    closing.push(() => client.close());
+    await call(client, 'wait-task', { timeout_ms: 0 });
+    expect(processesWith(marked)).toEqual([]);
+  });
+
+  it('is told by the doctor, and ended by its repair', async () => {
+    const marked = await leaveSomething();
+    const args = [bundled('stdio'), 'doctor', '--state-dir', rig.stateDir, '--codex-path', rig.codexPath];
+    const first = await execa(process.execPath, args, { env: rig.env, reject: false });
+    expect(first.stdout).toMatch(/! Processes +left by a run that was killed: [1-9].*sleep/);
+    expect(processesWith(marked).length).toBeGreaterThan(0);
+    const second = await execa(process.execPath, [...args, '--repair'], { env: rig.env, reject: false });
+    expect(second.stdout).toMatch(/Repaired: ended [1-9]/);
+    expect(second.stdout).toMatch(/✓ Store +1 tasks/);
+    expect(processesWith(marked)).toEqual([]);
+  });
+});

@@ -253,7 +253,11 @@ export class TaskManager implements Disposable {
     const stored = await journal.load();
     if (this.closed) return;
     const back: Task[] = [];
-    for (const one of stored.slice(-finishedLimit)) {
+    const ended = stored.filter(({ snapshot }) => snapshot.endedAt !== null);
+    const tooOld = new Set(ended.slice(0, Math.max(0, ended.length - finishedLimit)));
+    for (const one of stored) {
+      if (tooOld.has(one)) journal.remove(one.snapshot.id);
+      if (tooOld.has(one)) continue;
       const task = await this.bringBack(one);
       if (task) back.push(task);
     }

@@ -15,6 +15,7 @@ import type {
 import { isTaskId, type TaskId } from '../core/taskId';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { metaOf } from './meta';
+import { redact } from './redact';
 import { parseStoredTask } from './storedTask';
 
 const flushEveryMs = 100;
@@ -240,11 +241,12 @@ export class TaskFiles implements Journal {
         for (const [file, texts] of parts) {
           const text = (await this.lineEndFor(task, file)) + texts.join('');
           task.unwritten -= text.length;
-          await appendFile(join(task.paths.dir, names[file]), text, { mode: 0o600 });
+          // As one text, because a secret may come in pieces.
+          await appendFile(join(task.paths.dir, names[file]), redact(text), { mode: 0o600 });
         }
         if (request !== null) await replaceFile(join(task.paths.dir, requestFile), request);
         if (unsaid !== null) await replaceFile(join(task.paths.dir, unsaidFile), unsaid);
-        if (meta !== null) await replaceFile(task.paths.meta, meta);
+        if (meta !== null) await replaceFile(task.paths.meta, redact(meta));
       })
       .catch((error: unknown) => this.trouble(task.paths.dir, messageOf(error)));
   }

@@ -97,6 +97,17 @@ describe('a worker that goes away and comes back', () => {
     expect([isAlive(pid!), isAlive(keeper)]).toEqual([false, false]);
   });
 
+  it('says a queued message when its turn is over', async () => {
+    await start();
+    const id = await spawn('slow 2s 10');
+    await worker.tasks.message(id, { text: 'say queued', mode: 'queue' }, caller);
+    await worker.suspend();
+    await start();
+    expect(worker.tasks.get(id)).toMatchObject({ status: 'working', queuedMessages: 1 });
+    await until('it was said', () => worker.tasks.get(id).finalMessage === 'queued');
+    expect(await finish(id)).toMatchObject({ status: 'completed', turns: 2, queuedMessages: 0 });
+  });
+
   it('finds what ended meanwhile as it ended, also when the keeper went with the last of it', async () => {
     await start();
     const marked = `sleep 1.${process.pid}`;

@@ -5,6 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { StoredRequest } from '../../src/core/ports';
 import { hashOf } from '../../src/core/hash';
 import type { TaskSnapshot } from '../../src/core/taskSnapshot';
+import { redact } from '../../src/store/redact';
 import { takeStoreLock } from '../../src/store/storeLock';
 import { TaskFiles } from '../../src/store/taskFiles';
 import { base } from '../fakes/snapshots';
@@ -81,6 +82,66 @@ describe('the files of a task', () => {
       await writeFile(join(path, 'meta.json'), text);
       expect(await (await TaskFiles.open(dir, log)).load()).toEqual([]);
       expect(await readFile(join(path, 'meta.json'), 'utf8')).toBe(text);
+    }
+  });
+});
+
+describe('what looks like a secret', () => {
+  const jwt = `eyJ${'a'.repeat(20)}.${'b'.repeat(20)}.${'c'.repeat(20)}`;
+  it.each([
+    [`key sk-proj-${'x1'.repeat(15)} end`, 'key [redacted] end'],
+    [`ghp_${'A1'.repeat(18)}`, '[redacted]'],
+    [`Authorization: Bearer ${'tok.en-'.repeat(4)}`, 'Authorization: Bearer [redacted]'],
+    [`"token":"${jwt}"`, '"token":"[redacted]"'],
+    ['AWS AKIAIOSFODNN7EXAMPLE.', 'AWS [redacted].'],
+    ['https://user:hunter22@example.com/x', 'https://user:[redacted]@example.com/x'],
+    ['export API_KEY=abcdefgh12345', 'export API_KEY=[redacted]'],
+    [String.raw`{"text":"password: \"correcthorse x\""}`, String.raw`{"text":"password: \"[redacted] x\""}`],
+    [String.raw`-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----`, '[redacted]'],
+    [
+      'the token count is 5120, see https://example.com:8080/keys',
+      'the token count is 5120, see https://example.com:8080/keys',
+    ],
+    ['skip-this-test-because-it-is-a-long-name', 'skip-this-test-because-it-is-a-long-name'],
+  ])('is not kept: %s', (text, kept) => {
+    expect(redact(text)).toBe(kept);
+  });
+
+  it('is in no file of a task, also when it came in pieces, and a flood costs little', async () => {
+    const files = await TaskFiles.open(dir, log);
+    const secret = `sk-${'s3cret'.repeat(5)}`;
+    for (const piece of ['see sk-', 's3cret'.repeat(5), ' here\n']) files.append(done.id, 'verbose', piece);
+    files.append(done.id, 'events', `{"t":1,"method":"x","params":{"text":"${secret}"}}\n`);
+    files.saveMeta({ ...done, finalMessage: `it is ${secret}` });
+    files.saveRequest(done.id, request);
+    await files.flush();
+    const path = files.paths(done.id).dir;
+    for (const name of ['verbose.log', 'events.jsonl', 'meta.json']) {
+      const text = await readFile(join(path, name), 'utf8');
+      expect([name, text.includes('s3cret'), text.includes('[redacted]')]).toEqual([name, false, true]);
+    }
+    expect(JSON.parse(await readFile(join(path, 'events.jsonl'), 'utf8'))).toMatchObject({
+      params: { text: '[redacted]' },
+    });
+  });
+});
+
+describe('the journal of a task at work', () => {
+  it('that is cut at any byte gives back every whole line, and what comes next is a line of its own', async () => {
+    const lines = ['{"t":1,"n":5,"method":"a"}', '{"t":2,"n":6,"id":0,"method":"ü"}', '{"t":3,"method":"c"}'];
+    const whole = Buffer.from(`${lines.join('\n')}\n`);
+    for (let length = 0; length <= whole.length; length++) {
+      const path = join(dir, 'tasks', done.id);
+      await mkdir(path, { recursive: true });
+      await writeFile(join(path, 'events.jsonl'), whole.subarray(0, length));
+      const files = await TaskFiles.open(dir, log);
+      files.append(done.id, 'events', '{"t":9,"n":9,"method":"next"}\n');
+      await files.flush();
+      const history = await files.history(done.id);
+      const complete = lines.filter((_, index) => Buffer.byteLength(lines.slice(0, index + 1).join('\n')) <= length);
+      expect(history.slice(0, complete.length).map(({ json }) => json)).toEqual(complete);
+      expect(history.at(-1)).toEqual({ json: '{"t":9,"n":9,"method":"next"}', position: 9 });
+      expect(history.length).toBeLessThanOrEqual(complete.length + 2);
     }
   });
 });

@@ -183,6 +183,13 @@ async function seeThreeFinish(mark: string): Promise<void> {
   expect(await readFile(join(demo.workspace, mark), 'utf8')).toBe('once\n');
 }
 
+it('the doctor says how everything is', async () => {
+  await workbench.palette('Codex Worker: Doctor');
+  const report = workbench.page.locator('.panel .view-lines');
+  await report.filter({ hasText: /workspace-write.starts[\s\S]*keeper[\s\S]*unix:/ }).waitFor();
+  await workbench.shot('doctor');
+});
+
 it('a person reloads the window and has three tasks at work as they were', async () => {
   await startThree('reloaded.txt');
   await workbench.page.reload();

@@ -1,7 +1,9 @@
 import { DisposableStore } from '../core/disposable';
+import { Emitter } from '../core/emitter';
 import { CallError, messageOf } from '../core/errors';
 import { declined } from '../core/pendingRequest';
 import type { Agent, AgentThread, Log, ModelInfo, RawLine, Sandbox, ThreadSink, ThreadSpec } from '../core/ports';
+import type { UsageWindow } from '../core/usageLimits';
 import { signalProcess } from '../process/killTree';
 import { processTable } from '../process/processTable';
 import type { ServerHost } from '../process/serverProcess';
@@ -14,6 +16,7 @@ import {
   accountResult,
   modelListResult,
   noticeParams,
+  rateLimitsParams,
   requestResolvedParams,
   statusParams,
   threadIdSchema,
@@ -52,6 +55,9 @@ export class CodexAgent implements Agent {
   private readonly processes: TaskProcesses;
   private readonly probed = new Set<Sandbox>();
   private readonly unknownMethods = new Set<string>();
+  private readonly windows = new Map<string, UsageWindow>();
+  private readonly limitsEmitter = this.owned.add(new Emitter<undefined>());
+  readonly onDidChangeLimits = this.limitsEmitter.event;
   private loggedIn = false;
   private modelList: Promise<readonly ModelInfo[] | undefined> | null = null;
   private readonly options: CodexAgentOptions;
@@ -211,8 +217,25 @@ export class CodexAgent implements Agent {
     if (thread?.isOld(position)) return;
     if (thread) this.tell(thread, method, params, { json, position });
     else if (method === 'account/updated') this.loggedIn = false;
+    else if (method === 'account/rateLimits/updated') this.setLimits(params);
     else if (warnings.has(method)) this.options.log('warn', `codex: ${warningText(params)}`);
     else if (!isKnown(method)) this.logOnce(method, `Codex sent "${method}", which this version does not know.`);
+  }
+
+  /** An update that leaves a window out says nothing about it. */
+  private setLimits(params: unknown): void {
+    const { primary, secondary } = rateLimitsParams.safeParse(params).data?.rateLimits ?? {};
+    for (const [name, window] of Object.entries({ primary, secondary })) {
+      if (!window) continue;
+      const { usedPercent, windowDurationMins, resetsAt } = window;
+      const resetsAtMs = typeof resetsAt === 'number' ? resetsAt * 1_000 : null;
+      this.windows.set(name, { usedPercent, minutes: windowDurationMins ?? null, resetsAt: resetsAtMs });
+      this.limitsEmitter.fire(undefined);
+    }
+  }
+
+  get limits(): readonly UsageWindow[] {
+    return [...this.windows.values()];
   }
 
   private threadOf(params: unknown): CodexThread | undefined {

@@ -224,6 +224,16 @@ export const legacyPatchParams = z.object({
   grantRoot: z.string().nullish(),
 });
 
+const usageWindow = z
+  .object({
+    usedPercent: z.number(),
+    windowDurationMins: z.number().nullish(),
+    /** Seconds since the epoch. */
+    resetsAt: z.number().nullish(),
+  })
+  .nullish();
+export const rateLimitsParams = z.object({ rateLimits: z.object({ primary: usageWindow, secondary: usageWindow }) });
+
 export const noticeParams = z.object({
   message: z.string().nullish(),
   summary: z.string().nullish(),

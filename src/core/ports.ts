@@ -1,9 +1,11 @@
 import type { Disposable } from './disposable';
+import type { Event } from './emitter';
 import type { TaskError } from './errors';
 import type { Answer, RequestQuestion } from './pendingRequest';
 import type { TaskEvent } from './taskEvent';
 import type { TaskId } from './taskId';
 import type { TaskSnapshot } from './taskSnapshot';
+import type { UsageWindow } from './usageLimits';
 
 export const sandboxes = ['read-only', 'workspace-write', 'danger-full-access'] as const;
 /** What the commands of a task may touch. */
@@ -98,6 +100,9 @@ export interface AgentThread {
 export interface Agent extends Disposable {
   /** Resolves when turns can be run; throws a `CallError` that says what to do. */
   ready(sandbox: Sandbox): Promise<void>;
+  /** How much of the account's plan is used, as far as the agent said; see `onDidChangeLimits`. */
+  readonly limits: readonly UsageWindow[];
+  readonly onDidChangeLimits: Event<undefined>;
   /** Known models; undefined when the agent cannot list them. */
   models(): Promise<readonly ModelInfo[] | undefined>;
   open(spec: ThreadSpec, sink: ThreadSink): Promise<AgentThread>;

@@ -3,7 +3,7 @@ import { BoundedMap } from './boundedMap';
 import { firstLine } from './boundedText';
 import { Deadlines } from './deadlines';
 import { type Disposable, DisposableStore } from './disposable';
-import { Emitter } from './emitter';
+import { Emitter, type Event } from './emitter';
 import { CallError, invalidArgument, type TaskError } from './errors';
 import { checkAnswer } from './checkAnswer';
 import { findPending, tooLate } from './findPending';
@@ -38,6 +38,7 @@ import { TaskFeed } from './taskFeed';
 import { newTaskId, type TaskId } from './taskId';
 import type { TaskSnapshot } from './taskSnapshot';
 import { instructionsFor } from './taskTypes';
+import type { UsageWindow } from './usageLimits';
 import { shuttingDown, waitForNews, type WaitQuery, type WaitResult } from './waiting';
 
 export interface TaskManagerOptions {
@@ -385,6 +386,15 @@ export class TaskManager implements Disposable {
   untold(caller: CallerId, id: TaskId): readonly PendingRequest[] {
     const task = this.tryGet(id);
     return task ? this.news.untold(caller, task) : [];
+  }
+
+  /** How much of the account's plan is used. */
+  get planLimits(): readonly UsageWindow[] {
+    return this.options.agent.limits;
+  }
+
+  get onDidChangePlanLimits(): Event<undefined> {
+    return this.options.agent.onDidChangeLimits;
   }
 
   /** Whether there is an editor in which a person can answer. */

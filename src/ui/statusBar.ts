@@ -1,6 +1,7 @@
 import * as vscode from 'vscode';
 import { DisposableStore } from '../core/disposable';
 import type { TaskManager } from '../core/taskManager';
+import { describeLimits, isNearLimit } from '../core/usageLimits';
 import { ContainerId } from './ids';
 import { countsText, groupOf } from './taskView';
 
@@ -20,6 +21,7 @@ export class StatusBar implements vscode.Disposable {
     this.item.command = `workbench.view.extension.${ContainerId}`;
     this.owned.add(tasks.feed.onDidChangeStatus(() => this.draw()));
     this.owned.add(tasks.onDidChangeList(() => this.draw()));
+    this.owned.add(tasks.onDidChangePlanLimits(() => this.draw()));
     this.draw();
     this.item.show();
   }
@@ -32,9 +34,13 @@ export class StatusBar implements vscode.Disposable {
     const tasks = this.tasks.snapshots();
     const counts = countsText(tasks);
     const asking = tasks.some((task) => groupOf(task) === 'asking');
-    const icon = asking ? '$(question)' : counts === '' ? '$(server-process)' : '$(sync~spin)';
+    const limits = this.tasks.planLimits;
+    const idle = isNearLimit(limits) ? '$(warning)' : '$(server-process)';
+    const icon = asking ? '$(question)' : counts === '' ? idle : '$(sync~spin)';
     this.item.text = `${icon} ${this.name}${counts === '' ? '' : `: ${counts}`}`;
-    this.item.tooltip = counts === '' ? 'No Codex task is running' : `Codex tasks: ${counts}`;
+    const plan = describeLimits(limits, Date.now());
+    const state = counts === '' ? 'No Codex task is running' : `Codex tasks: ${counts}`;
+    this.item.tooltip = plan === '' ? state : `${state}\nCodex plan: ${plan}`;
     this.item.backgroundColor = asking ? new vscode.ThemeColor('statusBarItem.warningBackground') : undefined;
   }
 }

@@ -8,6 +8,7 @@ if (command === '--version') {
   process.exit();
 }
 
+// A question with `notify` is told and not asked.
 const turnId = 'turn-1';
 let threads = 0;
 const waiting = new Map();
@@ -24,6 +25,10 @@ async function turn(threadId, input) {
   send({ method: 'turn/started', params: { threadId, turn: { id: turnId } } });
   const replies = [];
   for (const question of JSON.parse(input)) {
+    if (question.notify) {
+      send({ method: question.method, params: question.params });
+      continue;
+    }
     const { id, result, error } = await ask(threadId, question);
     send({ method: 'serverRequest/resolved', params: { threadId, requestId: id } });
     replies.push(result ?? error);

@@ -11,6 +11,7 @@ import type { Answer, RequestQuestion } from '../../src/core/pendingRequest';
 import { command } from './snapshots';
 import type { TurnOutcome } from '../../src/core/taskEvent';
 import type { TaskError } from '../../src/core/errors';
+import type { UsageWindow } from '../../src/core/usageLimits';
 
 const nothing: StopReport = { killed: [], alive: [], unattributed: [] };
 
@@ -112,6 +113,8 @@ export class FakeAgent implements Agent {
     return thread;
   }
 
+  limits: readonly UsageWindow[] = [];
+  readonly onDidChangeLimits = () => ({ dispose: () => undefined });
   readonly outlives = false;
   readonly position = 0;
   readonly acknowledged: number[] = [];

@@ -26,6 +26,8 @@ afterAll(async () => {
 const caller = 'test';
 
 interface Question {
+  /** Told, and not asked. */
+  readonly notify?: boolean;
   readonly method: string;
   readonly params?: object;
 }
@@ -146,4 +148,24 @@ it('an approval says what the command gets beyond running, and offers what Codex
     },
     { decision: 'decline' },
   ]);
+});
+
+it('what Codex says of no task is kept or logged: the limits of the plan, a warning, and what is unknown', async () => {
+  const changes: number[] = [];
+  const listening = worker.tasks.onDidChangePlanLimits(() => changes.push(Date.now()));
+  const primary = { usedPercent: 91, windowDurationMins: 300, resetsAt: 1_800_000_000 };
+  const id = await spawn([
+    { notify: true, method: 'account/rateLimits/updated', params: { rateLimits: { primary, secondary: null } } },
+    { notify: true, method: 'account/rateLimits/updated', params: { rateLimits: { primary: null, secondary: null } } },
+    { notify: true, method: 'configWarning', params: { summary: 'Unknown key', details: 'modle', path: '/c.toml' } },
+    { notify: true, method: 'brand/new', params: {} },
+    { notify: true, method: 'skills/changed', params: {} },
+  ]);
+  await finish(id);
+  listening.dispose();
+  expect(worker.tasks.planLimits).toEqual([{ usedPercent: 91, minutes: 300, resetsAt: 1_800_000_000_000 }]);
+  expect(changes).toHaveLength(1);
+  expect(worker.lines).toContain('warn codex: Unknown key modle /c.toml');
+  expect(worker.lines).toContain('warn Codex sent "brand/new", which this version does not know.');
+  expect(worker.lines.join('\n')).not.toContain('skills/changed');
 });

@@ -1,3 +1,4 @@
+import { describeLimits, isNearLimit } from '../../src/core/usageLimits';
 import fc from 'fast-check';
 import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -179,5 +180,21 @@ describe('the files of a task', () => {
     await store.flush();
     expect(trouble).toHaveLength(1);
     expect(await store.read('a-b-1', 'verbose', 0, 10)).toEqual({ text: '', nextOffset: 0, size: 0 });
+  });
+});
+
+describe('the limits of the plan', () => {
+  const now = new Date(2026, 0, 5, 12, 0).getTime();
+  it('are told with their span and their reset', () => {
+    const windows = [
+      { usedPercent: 81.6, minutes: 300, resetsAt: new Date(2026, 0, 5, 17, 30).getTime() },
+      { usedPercent: 12, minutes: 10_080, resetsAt: new Date(2026, 0, 9, 8, 5).getTime() },
+      { usedPercent: 3, minutes: 90, resetsAt: now - 1 },
+    ];
+    expect(describeLimits(windows, now)).toBe(
+      '5 h: 82 % used, resets at 17:30; 7 d: 12 % used, resets on Fri Jan 09 at 08:05; 90 min: 3 % used',
+    );
+    expect([isNearLimit(windows), isNearLimit([{ ...windows[0]!, usedPercent: 90 }])]).toEqual([false, true]);
+    expect(describeLimits([], now)).toBe('');
   });
 });

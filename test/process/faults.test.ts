@@ -2,7 +2,7 @@ import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { execa } from 'execa';
 import { bundled } from '../rig/bundled';
 import { type CodexRig, startCodexRig } from '../rig/codexRig';
@@ -17,6 +17,7 @@ import { until } from '../rig/until';
 
 const rounds = Number(process.env.FAULT_ROUNDS ?? 1);
 const seed = Number(process.env.FAULT_SEED ?? Date.now() % 1_000_000);
+let marks = 0;
 const full = { sandbox: 'danger-full-access', approval_policy: 'never' };
 
 const victims = ['the app-server', 'the keeper', 'the program', 'a command'] as const;
@@ -83,24 +84,23 @@ const moments: Readonly<
   },
 };
 
-let rig: CodexRig;
-const closing: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closing.splice(0).reverse()) await close();
-});
-
 describe.each(Object.entries(moments))(`seed ${seed}: %s`, (name, { set, withinMs = 0 }) => {
-  it.each(victims)('%s is killed', { timeout: 60_000 * rounds }, async (victim) => {
+  it.concurrent.each(victims)('%s is killed', { timeout: 60_000 * rounds }, async (victim) => {
     for (let round = 0; round < rounds; round++) {
-      rig = await startCodexRig();
-      closing.push(() => rig.dispose());
-      await kill(victim, set, withinMs * random(`${name} ${victim} ${round}`));
+      const rig = await startCodexRig();
+      await kill(rig, victim, set, withinMs * random(`${name} ${victim} ${round}`));
+      await rig.dispose();
     }
   });
 });
 
-async function kill(victim: Victim, set: (scene: Scene) => Promise<unknown>, delayMs: number): Promise<void> {
-  const mark = `${process.pid}${Math.floor(performance.now())}`;
+async function kill(
+  rig: CodexRig,
+  victim: Victim,
+  set: (scene: Scene) => Promise<unknown>,
+  delayMs: number,
+): Promise<void> {
+  const mark = `${process.pid}${++marks}${Math.floor(performance.now())}`;
   const ids: string[] = [];
   const flags = ['--max-concurrent-tasks', '3'];
   const { client, pid } = await connectStdio(rig, flags);
@@ -110,11 +110,11 @@ async function kill(victim: Victim, set: (scene: Scene) => Promise<unknown>, del
     return id;
   };
   const bystander = await spawn(`run: echo once >> by${mark}; sleep 0.9${mark}; echo after\nsay bystander`);
-  const bystanders = await until('its command runs', () => {
+  const bystanders = await until('its command runs', async () => {
     const pids = processesWith(`sleep 0.9${mark}`);
-    return pids.length > 0 ? pids : null;
+    return (await linesOf(rig, `by${mark}`)) === 1 && pids.length > 0 ? pids : null;
   });
-  const { keeper, server } = await record();
+  const { keeper, server } = await record(rig);
   await set({ client, mark, spawn });
   await delay(delayMs);
   const targets = { 'the app-server': [server], 'the keeper': [keeper], 'the program': [pid], 'a command': bystanders };
@@ -127,11 +127,11 @@ async function kill(victim: Victim, set: (scene: Scene) => Promise<unknown>, del
   const known = await settle(after.client);
   for (const id of ids)
     expect(known.get(id) ?? 'lost', `${id} ${JSON.stringify([...known])}`).toMatch(/^(completed|failed|cancelled)$/);
-  for (const file of [mark, `by${mark}`]) expect(await linesOf(file)).toBeLessThanOrEqual(1);
-  expect(await linesOf(`by${mark}`), bystander).toBe(1);
+  for (const file of [mark, `by${mark}`]) expect(await linesOf(rig, file)).toBeLessThanOrEqual(1);
+  expect(await linesOf(rig, `by${mark}`), bystander).toBe(1);
   const next = await call(after.client, 'spawn-task', { prompt: 'say it works', ...full, wait_ms: 20_000 });
   expect(next).toMatchObject({ status: 'completed', final_message: 'it works' });
-  const last = await record();
+  const last = await record(rig);
   await after.client.close();
   await until('the program ends', () => !isAlive(after.pid));
   const left = () => [keeper, server, last.keeper, last.server, ...processesWith(mark)].filter(isAlive);
@@ -167,12 +167,12 @@ function status(client: Client, id: string): Promise<Json> {
   return call(client, 'wait-task', { task_id: id, timeout_ms: 0 });
 }
 
-async function linesOf(name: string): Promise<number> {
+async function linesOf(rig: CodexRig, name: string): Promise<number> {
   const text = await readFile(join(rig.workspace, name), 'utf8').catch(() => '');
   return text.split('\n').filter((line) => line !== '').length;
 }
 
-async function record(): Promise<{ keeper: number; server: number }> {
+async function record(rig: CodexRig): Promise<{ keeper: number; server: number }> {
   const text = await until('a keeper', () => readFile(join(rig.stateDir, 'keeper.json'), 'utf8').catch(() => null));
   const { keeper, server } = JSON.parse(text) as { keeper: string; server: string };
   return { keeper: Number.parseInt(keeper), server: Number.parseInt(server) };
@@ -194,9 +194,13 @@ function random(text: string): number {
 }
 
 describe('what is left when everything is killed at once', () => {
-  async function leaveSomething(): Promise<string> {
+  let rig: CodexRig;
+  beforeEach(async () => {
     rig = await startCodexRig();
-    closing.push(() => rig.dispose());
+  });
+  afterEach(() => rig.dispose());
+
+  async function leaveSomething(): Promise<string> {
     const marked = `sleep 7${process.pid}.${Math.floor(performance.now())}`;
     const { client, pid } = await connectStdio(rig);
     await call(client, 'spawn-task', {
@@ -209,7 +213,7 @@ describe('what is left when everything is killed at once', () => {
       const pids = processesWith(marked).filter((one) => !processesWith('bash').includes(one));
       return pids.length >= 2 && pids.every((one) => keys.includes(`${one}:`));
     });
-    const { keeper, server } = await record();
+    const { keeper, server } = await record(rig);
     for (const target of [pid, keeper, server]) killOne(target);
     await until('they are gone', () => [pid, keeper, server].every((one) => !isAlive(one)));
     await delay(300);
@@ -220,9 +224,9 @@ describe('what is left when everything is killed at once', () => {
   it('is ended by the next start', async () => {
     const marked = await leaveSomething();
     const { client } = await connectStdio(rig);
-    closing.push(() => client.close());
     await call(client, 'wait-task', { timeout_ms: 0 });
     expect(processesWith(marked)).toEqual([]);
+    await client.close();
   });
 
   it('is told by the doctor, and ended by its repair', async () => {

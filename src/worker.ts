@@ -38,6 +38,8 @@ export interface WorkerOptions {
   readonly threadConfig?: Readonly<Record<string, unknown>>;
   /** Tools that the model may call, as Codex's `thread/start` takes them; each call is asked like a question. */
   readonly dynamicTools?: readonly unknown[];
+  /** How long the store of another program is waited for, in ms. */
+  readonly lockWaitMs?: number;
   /** How long a Codex thread stays loaded after its turn, in ms. */
   readonly lingerMs?: number;
   /** What owns Codex when this program is gone; without it Codex ends with this program. */
@@ -52,7 +54,7 @@ export interface WorkerOptions {
 }
 
 /** A window that is reloaded takes a moment to go, in ms. */
-const lockWaitMs = 2_000;
+const defaultLockWaitMs = 2_000;
 const lockEveryMs = 100;
 const besideLimit = 50;
 
@@ -179,7 +181,7 @@ interface Store {
 }
 
 /** The wanted store, or one of its own beside it when another program works in that: there are never two writers. */
-async function openStore({ stateDir, log }: WorkerOptions): Promise<Store> {
+async function openStore({ stateDir, log, lockWaitMs = defaultLockWaitMs }: WorkerOptions): Promise<Store> {
   try {
     const wanted = await lockStore(stateDir, lockWaitMs);
     const store = wanted ?? (await lockBeside(stateDir));

@@ -88,6 +88,7 @@ export async function startWorker(
     settings: testSettings(rig.workspace, options.settings),
     log: (level, message) => lines.push(`${level} ${message}`),
     codexPath: () => rig.codexPath,
+    lockWaitMs: 100,
     env: rig.env,
     ...(options.threadConfig ? { threadConfig: options.threadConfig } : {}),
     ...(options.dynamicTools ? { dynamicTools: options.dynamicTools } : {}),

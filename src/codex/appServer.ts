@@ -116,6 +116,8 @@ export class AppServer implements Disposable {
 
   /** Leaves the server to its keeper; false when it ends with this program. */
   async detach(): Promise<boolean> {
+    // A call that is still under way must not start another server in its place.
+    this.disposed = true;
     await this.starting?.catch(() => undefined);
     const { running } = this;
     if (!running) return true;

@@ -17,6 +17,7 @@ import {
   modelListResult,
   noticeParams,
   rateLimitsParams,
+  type RequestId,
   requestResolvedParams,
   statusParams,
   threadIdSchema,
@@ -121,7 +122,10 @@ export class CodexAgent implements Agent {
     thread.id = threadId;
     thread.model = spec.model;
     this.threads.set(threadId, thread);
-    if (!history) return thread;
+    if (!history) {
+      thread.ignoreMissed();
+      return thread;
+    }
     for (const line of history) this.relive(thread, line);
     thread.join(this.server.current);
     return thread;
@@ -159,10 +163,7 @@ export class CodexAgent implements Agent {
     const { id, method, params } = message;
     thread.position = Math.max(thread.position, position ?? 0);
     if (id === undefined) this.hear(thread, method, params);
-    else {
-      const respond = (answer: RpcAnswer): void => this.server.current?.rpc.respond(id, answer);
-      this.askOf(thread, { id, method, params, json, position, respond });
-    }
+    else this.reask(thread, { id, method, params, json, position, respond: (answer) => this.respondNow(id, answer) });
   }
 
   private thread(spec: ThreadSpec, sink: ThreadSink): CodexThread {
@@ -210,6 +211,20 @@ export class CodexAgent implements Agent {
       if (cursor === null) break;
     }
     return models;
+  }
+
+  private respondNow(id: RequestId, answer: RpcAnswer): void {
+    this.server.current?.rpc.respond(id, answer);
+  }
+
+  /** A request of the past for people; every other one was answered when it came. */
+  private reask(thread: CodexThread, request: ServerRequest): void {
+    try {
+      const asked = questionOf(request, thread.openChanges);
+      if (asked) ask(request, asked, thread);
+    } catch {
+      // It was refused when it came.
+    }
   }
 
   private onNotification(method: string, params: unknown, json: string, position: number | null): void {

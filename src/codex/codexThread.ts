@@ -69,6 +69,11 @@ export class CodexThread implements AgentThread {
     return position !== null && position <= this.position;
   }
 
+  /** Of a task that had ended: nothing that nobody heard can be about its future. */
+  ignoreMissed(): void {
+    this.position = Number.MAX_SAFE_INTEGER;
+  }
+
   /** A thread of an earlier run: the server that still has it loaded, if there is one. */
   join(connection: Connection | null): void {
     this.connection = connection;
@@ -76,6 +81,8 @@ export class CodexThread implements AgentThread {
 
   /** Everything that was missed is known: a thread that does not work any more is loaded with its next turn. */
   caughtUp(): void {
+    // Nothing is said twice from here on.
+    this.position = 0;
     if (this.turnId !== null && this.connection) return;
     this.connection = null;
     this.turnRequested = false;

@@ -119,6 +119,7 @@ export class Task implements ThreadSink {
   private readonly parts: TaskParts;
   private heldBy: string | null = null;
   private suspended = false;
+  private leftOpen = false;
   private forgotten = false;
   /** Set while the past of an earlier run is heard. */
   private past: TaskPast | null = null;
@@ -248,7 +249,8 @@ export class Task implements ThreadSink {
         if (!isAlive) await this.recovery.recover(interrupted, reopenQuestion);
         return;
       case 'settling':
-        return this.end(() => this.thread?.settle());
+        this.afterTurn();
+        return;
       case 'stopping':
         return this.end(() => this.thread?.stop());
       case 'submitted':
@@ -259,9 +261,10 @@ export class Task implements ThreadSink {
   }
 
   /** The worker goes away, and the task shall be taken over later: nothing changes any more. */
-  freeze(): void {
+  freeze(outlives: boolean): void {
     if (this.suspended) return;
     this.suspended = true;
+    this.leftOpen = outlives;
     this.requests.dispose();
     this.recovery.dispose();
   }
@@ -340,6 +343,8 @@ export class Task implements ThreadSink {
     if (this.suspended || this.forgotten) return;
     if (this.past) {
       this.past.hear(event);
+      // What another turn asked is over.
+      if (event.type === 'turnStarted' || event.type === 'turnCompleted') this.requests.forgetUnsure();
       this.details.apply(event);
       this.transcript.entry(event);
       return;
@@ -369,7 +374,8 @@ export class Task implements ThreadSink {
 
   onRequest(source: AgentRequest): void {
     if (this.suspended) {
-      source.answer(declined);
+      // A program that outlives us asks the next one again.
+      if (!this.leftOpen) source.answer(declined);
       return;
     }
     if (this.past || this.restoring) {
@@ -522,10 +528,15 @@ export class Task implements ThreadSink {
     this.requests.abandonAnswers();
     this.requests.withdrawAll('stop');
     this.requests.drop();
-    const next = event.outcome === 'interrupted' ? undefined : this.unsaid.take();
     if (event.outcome === 'interrupted') this.dropQueue();
     this.move(event);
+    // More may have been said that nobody heard: how it goes on is decided when all is known.
+    if (!this.restoring) this.afterTurn();
+  }
+
+  private afterTurn(): void {
     if (this.state.kind !== 'settling') return;
+    const next = this.unsaid.take();
     if (next) void this.startTurn(next);
     else void this.end(() => this.thread?.settle());
   }

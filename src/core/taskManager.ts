@@ -453,7 +453,10 @@ export class TaskManager implements Disposable {
       this.shutDownEmitter.fire(undefined);
     }
     await this.stopAll([...this.tasks.values()]);
-    await this.options.journal.flush();
+    const { agent, journal } = this.options;
+    const { position } = agent;
+    await journal.flush();
+    agent.acknowledge(position);
   }
 
   /** The same, but leaves the tasks to be brought back: what works goes on, or is interrupted where it cannot. */
@@ -462,7 +465,7 @@ export class TaskManager implements Disposable {
     this.shutDownEmitter.fire(undefined);
     const { agent, journal } = this.options;
     const { outlives, position } = agent;
-    for (const task of this.tasks.values()) task.freeze();
+    for (const task of this.tasks.values()) task.freeze(outlives);
     if (!outlives) await Promise.all([...this.tasks.values()].map((task) => task.interrupt()));
     await journal.flush();
     agent.acknowledge(position);

@@ -65,6 +65,11 @@ export class TaskRequests implements Disposable {
     this.unsure.set(source.key, source);
   }
 
+  /** The agent waits for no answer to what is kept so. */
+  forgetUnsure(): void {
+    this.unsure.clear();
+  }
+
   /** Puts what the agent still waits for, under its earlier name where it has one; the rest is withdrawn. */
   release(): void {
     for (const source of this.unsure.values()) {

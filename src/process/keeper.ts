@@ -194,6 +194,8 @@ export class Keeper {
     this.client = null;
     before?.destroy();
     this.outgoing = [];
+    // The older one may have held it up.
+    this.child.stdout.resume();
     await this.backlog.replay((text) => socket.write(text));
     if (socket.destroyed) {
       this.detach();

@@ -121,7 +121,7 @@ class KeptServer implements ServerProcess {
     socket.on('error', () => undefined);
     socket.once('close', () => {
       this.onCaughtUp();
-      if (!this.detached) void this.keeperLost();
+      if (!this.detached) this.keeperLost().catch(() => undefined);
     });
     // The person may change it meanwhile.
     this.keepMs = keepMs;
@@ -169,9 +169,15 @@ class KeptServer implements ServerProcess {
 
   /** Without its keeper the server sees the end of its input, and ends with all that it runs; we wait for that. */
   private async keeperLost(): Promise<void> {
-    const isKept = (await aliveOf(this.record)).has(this.record.keeper);
-    if (!isKept) await endKeeper(this.record, killLimitMs);
-    this.onExit({ exitCode: null, signal: null, startError: isKept ? 'another program has it' : 'its keeper is gone' });
+    let startError = 'its keeper is gone';
+    try {
+      const isKept = (await aliveOf(this.record)).has(this.record.keeper);
+      if (isKept) startError = 'another program has it';
+      else await endKeeper(this.record, killLimitMs);
+    } finally {
+      // Also when the processes cannot be listed: whoever waits for the end must not wait for ever.
+      this.onExit({ exitCode: null, signal: null, startError });
+    }
   }
 
   /** Waits until keeper and server are gone, and kills them when that takes too long. */

@@ -101,12 +101,12 @@ export class TaskFiles implements Journal {
       this.trouble(id, `The disk is too slow for the log of ${id}; some of it is not kept.`);
       return;
     }
-    task.unwritten += text.length;
     const size = (task.sizes.get(file) ?? 0) + text.length;
     if (size > fileLimit) {
       this.trouble(`${id}/${file}`, `${names[file]} of ${id} is full at ${fileLimit} bytes; the rest is not kept.`);
       return;
     }
+    task.unwritten += text.length;
     task.sizes.set(file, size);
     const waiting = task.waiting.get(file) ?? [];
     waiting.push(text);

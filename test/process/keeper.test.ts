@@ -108,6 +108,41 @@ describe('a worker that goes away and comes back', () => {
     expect(await finish(id)).toMatchObject({ status: 'completed', turns: 2, queuedMessages: 0 });
   });
 
+  it('says a queued message also when the turn before it ended while nobody was there', async () => {
+    await start();
+    const id = await spawn('slow 1s 5');
+    await worker.tasks.message(id, { text: 'say queued', mode: 'queue' }, caller);
+    const keeper = await keeperPid();
+    await worker.suspend();
+    await until('the keeper is done', () => !isAlive(keeper));
+    await start();
+    await until('it was said', () => worker.tasks.get(id).finalMessage === 'queued');
+    expect(await finish(id)).toMatchObject({ status: 'completed', turns: 2, answers: [] });
+  });
+
+  it('hears nothing twice, however often it comes back', async () => {
+    await start();
+    const id = await spawn('slow 1s 5');
+    const keeper = await keeperPid();
+    await worker.suspend();
+    await until('the keeper is done', () => !isAlive(keeper));
+    let ended: TaskSnapshot | null = null;
+    for (let again = 0; again < 3; again++) {
+      await start();
+      const now = await finish(id);
+      ended ??= now;
+      expect([now.turns, now.endedAt]).toEqual([1, ended.endedAt]);
+      await worker.suspend();
+    }
+    await start();
+    const { text: events } = await worker.tasks.readJournal(id, 'events', 0, 1_000_000);
+    expect(events.split('"method":"turn/completed"')).toHaveLength(2);
+    const working = await spawn('hang');
+    await worker.shutDown();
+    await start();
+    expect(worker.tasks.get(working)).toMatchObject({ status: 'cancelled', turns: 1 });
+  });
+
   it('finds what ended meanwhile as it ended, also when the keeper went with the last of it', async () => {
     await start();
     const marked = `sleep 1.${process.pid}`;

@@ -115,7 +115,7 @@ async function examineStore({ stateDir, repair }: DoctorOptions): Promise<Findin
   if (!there) return { part, state: 'warning', text: `${stateDir} is not there yet, or cannot be written.` };
   const unreadable: string[] = [];
   const files = await TaskFiles.open(stateDir, (_level, message) => void unreadable.push(message));
-  const tasks = await files.load();
+  const tasks = await files.load(false);
   const megabytes = ((await sizeOf(join(stateDir, 'tasks'))) / 1024 / 1024).toFixed(1);
   const text = `${tasks.length} tasks, ${megabytes} MB in ${stateDir}`;
   if (unreadable.length === 0) return { part, state: 'ok', text };

@@ -140,19 +140,21 @@ export class TaskFiles implements Journal {
     });
   }
 
-  async load(): Promise<readonly StoredTask[]> {
+  /** `tidy` deletes what is of no task; only the owner of the store may. */
+  async load(tidy = true): Promise<readonly StoredTask[]> {
     const ids = [...this.existing].filter(isTaskId);
     const tasks: StoredTask[] = [];
     // In parts: each task is two open files.
     for (let start = 0; start < ids.length; start += loadTogether) {
-      const part = await Promise.all(ids.slice(start, start + loadTogether).map((id) => this.loadOne(id)));
+      const part = await Promise.all(ids.slice(start, start + loadTogether).map((id) => this.loadOne(id, tidy)));
       tasks.push(...part.filter((task) => task !== null));
     }
     return tasks.sort((a, b) => a.snapshot.createdAt - b.snapshot.createdAt);
   }
 
-  private async loadOne(id: TaskId): Promise<StoredTask | null> {
+  private async loadOne(id: TaskId, tidy: boolean): Promise<StoredTask | null> {
     const { dir, meta } = this.paths(id);
+    if (tidy && (await this.wasNeverNamed(id))) return null;
     try {
       const [metaText = '', requestText = ''] = await Promise.all(
         [meta, join(dir, requestFile)].map((path) => readFile(path, 'utf8')),
@@ -165,6 +167,19 @@ export class TaskFiles implements Journal {
       this.log('warn', `The task in ${dir} could not be brought back: ${messageOf(error).slice(0, 300)}`);
       return null;
     }
+  }
+
+  /**
+   * Whether the writer was killed before the task was kept, which is before anybody got its id: then nothing is lost with
+   * its directory.
+   */
+  private async wasNeverNamed(id: TaskId): Promise<boolean> {
+    const { dir } = this.paths(id);
+    const names = await readdir(dir).catch(() => ['?']);
+    if (names.some((name) => name !== requestFile && !name.endsWith('.new'))) return false;
+    await rm(dir, { recursive: true, force: true });
+    this.existing.delete(id);
+    return true;
   }
 
   async history(id: TaskId): Promise<readonly RawLine[]> {

@@ -154,9 +154,12 @@ it('a person messages a task, copies its id, cancels all, restarts Codex and cle
   await workbench.row('Finished').waitFor();
 });
 
+/** Of each story its own: a row of an earlier one must not be taken for it. */
+const slowTask = (mark: string): string => `slow 16s ${40 + mark.length}`;
+
 /** Three tasks at work: one streams, one runs a command, one asks. */
 async function startThree(mark: string): Promise<void> {
-  await workbench.newTask('slow 16s 50');
+  await workbench.newTask(slowTask(mark));
   await workbench.newTask(`run: echo once >> ${mark}; sleep 1${process.pid}`);
   await workbench.newTask(`run!: touch allowed-${mark}`);
   await workbench.row(`Allow to run: touch allowed-${mark}?`).waitFor();
@@ -166,7 +169,7 @@ async function startThree(mark: string): Promise<void> {
 async function seeThreeAtWork(mark: string): Promise<void> {
   await workbench.palette('Codex Worker: Focus on Tasks View');
   await workbench.row('Running').waitFor();
-  await workbench.row('slow 16s 50').first().waitFor();
+  await workbench.row(slowTask(mark)).first().waitFor();
   await workbench.row(`Allow to run: touch allowed-${mark}?`).waitFor();
   expect(processesWith(`>> ${mark}`).length).toBeGreaterThan(0);
   expect(await workbench.row('Continue in a new one?').count()).toBe(0);
@@ -176,7 +179,7 @@ async function seeThreeFinish(mark: string): Promise<void> {
   await workbench.inline(`Allow to run: touch allowed-${mark}?`, 'Approve');
   await until('it ran', () => exists(join(demo.workspace, `allowed-${mark}`)));
   await workbench.palette('Codex Worker: Open Log');
-  await workbench.pick('slow 16s 50').click();
+  await workbench.pick(slowTask(mark)).click();
   await workbench.page.locator('.panel .view-line', { hasText: 'turn completed' }).first().waitFor({ timeout: 40_000 });
   await workbench.inline(`run: echo once >> ${mark}`, 'Cancel Task');
   await until('nothing runs', async () => (await workbench.row('Running').count()) === 0);

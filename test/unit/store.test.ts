@@ -73,10 +73,19 @@ describe('the files of a task', () => {
     expect([await files.load(), lines]).toEqual([[], []]);
   });
 
+  it('are gone when the writer was killed before the task was kept, and nothing is said', async () => {
+    const path = join(dir, 'tasks', 'calm-crow-5');
+    await mkdir(path, { recursive: true });
+    await writeFile(join(path, 'request.json'), '{"prompt":"x"');
+    await writeFile(join(path, 'meta.json.new'), '{');
+    expect(await (await TaskFiles.open(dir, log)).load()).toEqual([]);
+    await expect(stat(path)).rejects.toMatchObject({ code: 'ENOENT' });
+    expect(lines).toEqual([]);
+  });
+
   it('of a later version, of another task, or of none are left alone', async () => {
     const path = await written(done);
     const meta = await readFile(join(path, 'meta.json'), 'utf8');
-    await mkdir(join(dir, 'tasks', 'calm-crow-5'));
     await mkdir(join(dir, 'tasks', 'not a task'));
     for (const text of [meta.replace('"version": 1', '"version": 2'), meta.replace(base.id, 'other-task-1')]) {
       await writeFile(join(path, 'meta.json'), text);

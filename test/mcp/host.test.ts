@@ -126,7 +126,7 @@ describe.each(['socket', 'tcp'] as const)('the host over %s', (transport) => {
   });
 
   it('ends a session that is idle, and the client can start another', async () => {
-    host = await startTestHost(worker, transport, { idleLimitMs: 100 });
+    host = await startTestHost(worker, transport, { idleLimitMs: 500 });
     const answer = await post(host.uri, JSON.stringify(initialize), authorized());
     const session = String(answer.headers['mcp-session-id']);
     await until('the session ended', () => host?.sessions === 0);
@@ -141,9 +141,9 @@ describe.each(['socket', 'tcp'] as const)('the host over %s', (transport) => {
   });
 
   it('keeps a session while its stream is open', async () => {
-    host = await startTestHost(worker, transport, { idleLimitMs: 100 });
+    host = await startTestHost(worker, transport, { idleLimitMs: 500 });
     const client = await connectHttp(host);
-    await new Promise((resolve) => setTimeout(resolve, 400));
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
     expect(host.sessions).toBe(1);
     await client.close();
   });

@@ -195,12 +195,12 @@ describe('a worker that goes away and comes back', () => {
 
 describe('a model that never answers', () => {
   it('is asked about after the idle time, waited for once more, and then the task fails', async () => {
-    await start('ask', { idleTimeoutMs: () => 300 });
+    await start('ask', { idleTimeoutMs: () => 3_000 });
     const id = await spawn('hang');
     const { pending } = await asks(id);
     expect(pending[0]).toMatchObject({
-      question: { message: 'Codex has shown no sign of life for 300 ms. Wait once more?' },
-      expiresAt: pending[0]!.askedAt + 300,
+      question: { message: 'Codex has shown no sign of life for 3.0 s. Wait once more?' },
+      expiresAt: pending[0]!.askedAt + 3_000,
     });
     await worker.tasks.respond(id, 'r1', decide('accept'), asPerson);
     await until('it asks again', () => worker.tasks.get(id).pending[0]?.id === 'r2');
@@ -212,8 +212,9 @@ describe('a model that never answers', () => {
   });
 
   it('that answers after all takes the question back', async () => {
-    await start('ask', { idleTimeoutMs: () => 300 });
-    const id = await spawn('slow 1s 2');
+    // Seconds on both sides of the answer: it comes after the question and before the question's own limit.
+    await start('ask', { idleTimeoutMs: () => 4_000 });
+    const id = await spawn('slow 6s 1');
     await asks(id);
     const { status, answers } = await finishAfterNews(id);
     expect([status, new Set(answers.map(({ by }) => by))]).toEqual(['completed', new Set(['codex'])]);

@@ -196,7 +196,10 @@ export interface Journal {
   history(id: TaskId): Promise<readonly RawLine[]>;
   /** Reads at most `limit` bytes from byte `offset`, whole UTF-8 characters only. */
   read(id: TaskId, file: JournalFile, offset: number, limit: number): Promise<JournalPart>;
-  flush(): Promise<void>;
+  /** Writes what waits; resolves to whether everything is kept. What is not is tried again. */
+  flush(): Promise<boolean>;
+  /** Something of a task cannot be kept, or not for now; each kind of trouble once. */
+  readonly onTrouble: Event<{ readonly id: TaskId; readonly message: string }>;
 }
 
 export const agentApprovals = ['never', 'ask', 'always'] as const;

@@ -1,5 +1,6 @@
-import { appendFile, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Emitter } from '../core/emitter';
 import { messageOf } from '../core/errors';
 import type {
   DiskPaths,
@@ -19,6 +20,8 @@ import { redact } from './redact';
 import { parseStoredTask } from './storedTask';
 
 const flushEveryMs = 100;
+/** What could not be written is tried again after this time. */
+const againMs = 1_000;
 /** Characters of one task that wait for the disk; more is dropped, and said. */
 const waitingLimit = 16 * 1024 * 1024;
 /** Bytes of one file. */
@@ -47,8 +50,17 @@ interface OpenTask {
   unsaid: string | null;
   /** Characters that wait for the disk. */
   unwritten: number;
-  /** The last write; writes of one task follow each other. */
-  last: Promise<void>;
+  isMade: boolean;
+  /** The last write, and whether everything is kept; writes of one task follow each other. */
+  last: Promise<boolean>;
+}
+
+/** What is written together. Each part is taken out when it is on the disk. */
+interface Batch {
+  readonly appends: Map<JournalFile, string[]>;
+  meta: string | null;
+  request: string | null;
+  unsaid: string | null;
 }
 
 /**
@@ -61,6 +73,8 @@ export class TaskFiles implements Journal {
   private timer: NodeJS.Timeout | undefined;
   private removing: Promise<unknown> = Promise.resolve();
   private readonly troubled = new Set<string>();
+  private readonly troubleEmitter = new Emitter<{ readonly id: TaskId; readonly message: string }>();
+  readonly onTrouble = this.troubleEmitter.event;
   private readonly root: string;
   private readonly existing: Set<string>;
   private readonly log: Log;
@@ -98,12 +112,12 @@ export class TaskFiles implements Journal {
   append(id: TaskId, file: JournalFile, text: string): void {
     const task = this.task(id);
     if (task.unwritten + text.length > waitingLimit) {
-      this.trouble(id, `The disk is too slow for the log of ${id}; some of it is not kept.`);
+      this.trouble(id, 'slow', `The disk takes too little of the log of ${id}; some of it is not kept.`);
       return;
     }
     const size = (task.sizes.get(file) ?? 0) + text.length;
     if (size > fileLimit) {
-      this.trouble(`${id}/${file}`, `${names[file]} of ${id} is full at ${fileLimit} bytes; the rest is not kept.`);
+      this.trouble(id, file, `${names[file]} of ${id} is full at ${fileLimit} bytes; the rest is not kept.`);
       return;
     }
     task.unwritten += text.length;
@@ -136,7 +150,7 @@ export class TaskFiles implements Journal {
     this.existing.delete(id);
     const removed = last.then(() => rm(paths.dir, { recursive: true, force: true }));
     this.removing = Promise.all([this.removing, removed]).catch((error: unknown) => {
-      this.trouble(paths.dir, messageOf(error));
+      this.trouble(id, 'remove', messageOf(error));
     });
   }
 
@@ -207,13 +221,14 @@ export class TaskFiles implements Journal {
     }
   }
 
-  async flush(): Promise<void> {
+  async flush(): Promise<boolean> {
     clearTimeout(this.timer);
     this.timer = undefined;
     const ids = [...this.dirty];
     this.dirty.clear();
     for (const id of ids) this.write(id);
-    await Promise.all([this.removing, ...[...this.tasks.values()].map((task) => task.last)]);
+    const [kept] = await Promise.all([Promise.all([...this.tasks.values()].map((task) => task.last)), this.removing]);
+    return kept.every(Boolean);
   }
 
   private task(id: TaskId): OpenTask {
@@ -221,8 +236,6 @@ export class TaskFiles implements Journal {
     if (known) return known;
     const paths = this.paths(id);
     this.existing.add(id);
-    const made = mkdir(paths.dir, { recursive: true, mode: 0o700 }).then(() => undefined);
-    const last = made.catch((error: unknown) => this.trouble(paths.dir, messageOf(error)));
     const task: OpenTask = {
       paths,
       waiting: new Map(),
@@ -232,38 +245,66 @@ export class TaskFiles implements Journal {
       request: null,
       unsaid: null,
       unwritten: 0,
-      last,
+      isMade: false,
+      last: Promise.resolve(true),
     };
     this.tasks.set(id, task);
     return task;
   }
 
-  private schedule(id: TaskId): void {
+  private schedule(id: TaskId, inMs = flushEveryMs): void {
     this.dirty.add(id);
-    this.timer ??= setTimeout(() => void this.flush(), flushEveryMs);
+    this.timer ??= setTimeout(() => void this.flush(), inMs);
   }
 
   private write(id: TaskId): void {
     const task = this.task(id);
-    const parts = [...task.waiting];
     const { meta, request, unsaid } = task;
+    const batch: Batch = { appends: new Map(task.waiting), meta, request, unsaid };
     task.waiting.clear();
-    task.meta = null;
-    task.request = null;
-    task.unsaid = null;
-    task.last = task.last
-      .then(async () => {
-        for (const [file, texts] of parts) {
-          const text = (await this.lineEndFor(task, file)) + texts.join('');
-          task.unwritten -= text.length;
-          // As one text, because a secret may come in pieces.
-          await appendFile(join(task.paths.dir, names[file]), redact(text), { mode: 0o600 });
-        }
-        if (request !== null) await replaceFile(join(task.paths.dir, requestFile), request);
-        if (unsaid !== null) await replaceFile(join(task.paths.dir, unsaidFile), unsaid);
-        if (meta !== null) await replaceFile(task.paths.meta, redact(meta));
-      })
-      .catch((error: unknown) => this.trouble(task.paths.dir, messageOf(error)));
+    task.meta = task.request = task.unsaid = null;
+    task.last = task.last.then(async () => {
+      try {
+        await this.writeBatch(task, batch);
+        this.troubled.delete(`${id}/write`);
+        return true;
+      } catch (error) {
+        if (this.tasks.get(id) === task) this.writeAgain(id, task, batch);
+        this.trouble(id, 'write', `${messageOf(error)} It is tried again.`);
+        return false;
+      }
+    });
+  }
+
+  /** The journals come first: whoever reads after a kill in between knows less from `meta.json` than from them. */
+  private async writeBatch(task: OpenTask, batch: Batch): Promise<void> {
+    const { paths } = task;
+    if (!task.isMade) await mkdir(paths.dir, { recursive: true, mode: 0o700 });
+    task.isMade = true;
+    for (const [file, texts] of batch.appends) {
+      const lineEnd = await this.lineEndFor(task, file);
+      if (lineEnd !== '') texts.unshift(lineEnd);
+      // As one text, because a secret may come in pieces.
+      await appendWhole(join(paths.dir, names[file]), redact(texts.join('')));
+      batch.appends.delete(file);
+      task.unwritten = Math.max(0, task.unwritten - lengthOf(texts));
+    }
+    if (batch.request !== null) await replaceFile(join(paths.dir, requestFile), batch.request);
+    batch.request = null;
+    if (batch.unsaid !== null) await replaceFile(join(paths.dir, unsaidFile), batch.unsaid);
+    batch.unsaid = null;
+    if (batch.meta !== null) await replaceFile(paths.meta, redact(batch.meta));
+  }
+
+  /** Puts what could not be written before what came meanwhile. */
+  private writeAgain(id: TaskId, task: OpenTask, batch: Batch): void {
+    for (const [file, texts] of batch.appends) {
+      task.waiting.set(file, [...texts, ...(task.waiting.get(file) ?? [])]);
+    }
+    task.meta ??= batch.meta;
+    task.request ??= batch.request;
+    task.unsaid ??= batch.unsaid;
+    this.schedule(id, againMs);
   }
 
   /** A writer that was killed may have left half a line: the next one begins anew. Also finds how long the file is. */
@@ -282,12 +323,32 @@ export class TaskFiles implements Journal {
     }
   }
 
-  /** Says each kind of trouble once: what a file holds is lost, the task is not. */
-  private trouble(key: string, message: string): void {
+  /** Says each kind of trouble of a task once: what a file holds may be lost, the task is not. */
+  private trouble(id: TaskId, kind: string, message: string): void {
+    const key = `${id}/${kind}`;
     if (this.troubled.has(key)) return;
     this.troubled.add(key);
-    this.log('error', `Could not keep the files of a task: ${message}`);
+    this.log('error', `Could not keep the files of task ${id}: ${message}`);
+    this.troubleEmitter.fire({ id, message: `This task's files cannot be kept: ${message}` });
   }
+}
+
+/** Appends all of a text or nothing: what a full disk took of it is taken back, so that it can be tried again. */
+async function appendWhole(path: string, text: string): Promise<void> {
+  const file = await open(path, 'a', 0o600);
+  try {
+    const { size } = await file.stat();
+    await file.appendFile(text).catch(async (error: unknown) => {
+      await file.truncate(size).catch(() => undefined);
+      throw error;
+    });
+  } finally {
+    await file.close();
+  }
+}
+
+function lengthOf(texts: readonly string[]): number {
+  return texts.reduce((sum, text) => sum + text.length, 0);
 }
 
 async function replaceFile(path: string, text: string): Promise<void> {

@@ -1,3 +1,4 @@
+import { Emitter } from '../../src/core/emitter';
 import type {
   DiskPaths,
   Journal,
@@ -68,7 +69,14 @@ export class FakeJournal implements Journal {
     return Promise.resolve({ text, nextOffset: text.length, size: text.length });
   }
 
-  flush(): Promise<void> {
-    return Promise.resolve();
+  private readonly troubleEmitter = new Emitter<{ readonly id: string; readonly message: string }>();
+  readonly onTrouble = this.troubleEmitter.event;
+
+  trouble(id: string, message: string): void {
+    this.troubleEmitter.fire({ id, message });
+  }
+
+  flush(): Promise<boolean> {
+    return Promise.resolve(true);
   }
 }

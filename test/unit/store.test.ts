@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -61,6 +61,28 @@ describe('the files of a task', () => {
       }
       await writeFile(join(path, name), whole);
     }
+  });
+
+  it('that cannot be written now are written later, in order, and that is told once', async () => {
+    const files = await TaskFiles.open(dir, log);
+    const told: string[] = [];
+    files.onTrouble(({ id, message }) => told.push(`${id}: ${message}`));
+    const { verbose_log, dir: path } = files.paths(done.id);
+    await mkdir(path, { recursive: true });
+    // Takes no byte, as a full disk does.
+    await symlink('/dev/full', verbose_log);
+    files.append(done.id, 'verbose', 'one ');
+    expect(await files.flush()).toBe(false);
+    files.append(done.id, 'verbose', 'two ');
+    files.saveMeta({ ...done, title: 'first' });
+    expect(await files.flush()).toBe(false);
+    files.saveMeta(done);
+    expect(told).toEqual([expect.stringMatching(/^bold-falcon-42: This task's files cannot be kept: ENOSPC/)]);
+    await rm(verbose_log);
+    files.append(done.id, 'verbose', 'three');
+    expect(await files.flush()).toBe(true);
+    expect(await readFile(verbose_log, 'utf8')).toBe('one two three');
+    expect(JSON.parse(await readFile(files.paths(done.id).meta, 'utf8'))).toMatchObject({ title: done.title });
   });
 
   it('are gone when the task is removed, also what was still to be written', async () => {

@@ -13,7 +13,7 @@ import { type HttpHost, type McpTransport, startHttpHost } from './mcp/httpHost'
 import { createTools, listedTool } from './mcp/mcpServer';
 import { serveStdio } from './mcp/stdioHost';
 import { readRecord } from './process/keeperFiles';
-import { KeeperHost } from './process/keeperLink';
+import { endLeftServer, KeeperHost } from './process/keeperLink';
 import { ProcessRegistry } from './process/processRegistry';
 import { directHost } from './process/serverProcess';
 import { type StoreLock, takeStoreLock } from './store/storeLock';
@@ -189,7 +189,10 @@ async function openStore({ stateDir, log, lockWaitMs = defaultLockWaitMs }: Work
       log('warn', `Another program works with the tasks in ${stateDir}; this one keeps its own in ${store.dir}.`);
     const processes = new ProcessRegistry(store.dir);
     // With a keeper the tasks are at work; without one nothing of them may be.
-    if (!(await readRecord(store.dir))) await reap(processes, log);
+    if (!(await readRecord(store.dir))) {
+      await endLeftServer(store.dir);
+      await reap(processes, log);
+    }
     return { ...store, processes, journal: await TaskFiles.open(store.dir, log) };
   } catch (cause) {
     throw new CallError('store_unavailable', `The directory "${stateDir}" cannot be used: ${messageOf(cause)}`, {

@@ -40,6 +40,7 @@ const settings = ['-c', 'thread_unload_delay_secs=1'];
 /** Start to the answer of `initialize` took 121 to 136 ms (measured); a loaded machine needs longer. */
 const startTimeoutMs = 15_000;
 
+/** How long nothing may be heard while we catch up. */
 const catchUpLimitMs = 10_000;
 
 /** So many unwanted ends in so short a time stop the restarts: the norm of language clients. */
@@ -101,8 +102,9 @@ export class AppServer implements Disposable {
     const { running } = this;
     if (running) {
       running.rpc.listen();
-      await Promise.race([running.child.caughtUp, delay(catchUpLimitMs, undefined, { ref: false })]);
-      return;
+      await this.hearAll(running.child.caughtUp);
+      // One that ended meanwhile may have left more in the file.
+      if (this.running) return;
     }
     const nobody = new PassThrough().resume();
     const rpc = new RpcPeer(
@@ -112,6 +114,16 @@ export class AppServer implements Disposable {
       { ...rpcDefaults, waits: true },
     );
     for await (const line of this.options.host.missed()) rpc.take(line);
+  }
+
+  /** Waits for as long as more is heard. */
+  private async hearAll(done: Promise<void>): Promise<void> {
+    for (let before = -1; before !== this.heard;) {
+      before = this.heard;
+      const late = delay(catchUpLimitMs, 'late', { ref: false });
+      if ((await Promise.race([done, late])) !== 'late') return;
+    }
+    this.options.log('warn', 'Not all that Codex said without us was heard in time; the rest comes later.');
   }
 
   /** Leaves the server to its keeper; false when it ends with this program. */

@@ -51,6 +51,8 @@ export class CodexThread implements AgentThread {
   private readonly turnChanged = new Signal();
   /** The server that has the thread loaded and tells us of it. */
   private connection: Connection | null = null;
+  /** A turn ran in the server that was joined, so that the thread is loaded there. */
+  private ranHere = false;
   private unloading: Promise<unknown> = Promise.resolve();
   private loading: Promise<Connection> | null = null;
   private lingering: NodeJS.Timeout | undefined;
@@ -77,6 +79,7 @@ export class CodexThread implements AgentThread {
   /** A thread of an earlier run: the server that still has it loaded, if there is one. */
   join(connection: Connection | null): void {
     this.connection = connection;
+    this.ranHere = this.turnId !== null;
   }
 
   /** Everything that was missed is known: a thread that does not work any more is loaded with its next turn. */
@@ -84,7 +87,8 @@ export class CodexThread implements AgentThread {
     // Nothing is said twice from here on.
     this.position = 0;
     if (this.turnId !== null && this.connection) return;
-    this.connection = null;
+    // Where its turn ended it is still loaded, and lets go of it with what follows the turn.
+    if (!this.ranHere) this.connection = null;
     this.turnRequested = false;
     for (const itemId of [...this.openCommands]) this.commandEnded(itemId);
     this.setTurn(null);
@@ -172,6 +176,7 @@ export class CodexThread implements AgentThread {
       case 'turnStarted':
         this.turnRequested = false;
         this.adopted = false;
+        this.ranHere = true;
         this.setTurn(event.turnId);
         break;
       case 'turnCompleted':

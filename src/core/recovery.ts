@@ -64,8 +64,11 @@ export function recoveryRequest(
   };
 }
 
-/** The state of a task of an earlier run, and of its turns as their events tell. Without a turn nothing of it ran. */
-export function restoredState(task: TaskSnapshot, past: TaskPast | null): TaskState {
+/**
+ * The state of a task of an earlier run, and of its turns as their events tell; `asked` when a turn was asked for that has
+ * not begun. Without a turn nothing of it ran.
+ */
+export function restoredState(task: TaskSnapshot, past: TaskPast | null, asked: boolean): TaskState {
   const { status, error, threadId, turns, stopReason } = task;
   switch (status) {
     case 'completed':
@@ -78,7 +81,7 @@ export function restoredState(task: TaskSnapshot, past: TaskPast | null): TaskSt
     case 'input_required':
       if (stopReason !== null) return { kind: 'stopping', reason: stopReason };
       if (past?.turnId !== null && past?.turnId !== undefined) return { kind: 'working', turnId: past.turnId };
-      if (past?.ended && task.stopping) return { kind: 'settling', ending: endingOf(past.ended) };
+      if (past?.ended && !asked) return { kind: 'settling', ending: endingOf(past.ended) };
       return threadId !== null && (turns > 0 || status !== 'submitted')
         ? { kind: 'working', turnId: null }
         : { kind: 'submitted' };

@@ -71,8 +71,8 @@ export interface TaskObserver {
   onLog(task: Task, entry: LogEntry): void;
   onRaw(task: Task, json: string, position: number | null): void;
   onUnsaid(task: Task, unsaid: Unsaid): void;
-  /** Resolves when everything that was told is kept. */
-  settled(): Promise<void>;
+  /** Resolves when everything that was told is kept, or cannot be. */
+  settled(): Promise<unknown>;
 }
 
 function stopNote(reason: StopReason): [tag: string, text: string] {
@@ -226,17 +226,19 @@ export class Task implements ThreadSink {
     this.leftovers = task.leftovers;
     if (!past?.heard) this.details.restore(task);
     this.requests.restore(task.answers, task.pending);
-    // What was said in a turn that began is in the past.
-    this.unsaid.restore({ ...unsaid, next: past?.turnId === null ? unsaid.next : null });
+    // What was said in a turn that began is in the past; the files of one flush are not written at once.
+    const hasBegun = past?.turnId !== null || past.turns > task.turns;
+    const next = hasBegun ? null : unsaid.next;
+    this.unsaid.restore({ ...unsaid, next });
     this.updatedAt = task.updatedAt;
-    this.state = restoredState(task, past);
+    this.state = restoredState(task, past, next !== null);
     this.restoring = !this.terminal;
     this.latest = null;
   }
 
   /** Everything that was said about a restored task is known: it goes on where it is, or somebody decides how. */
   async caughtUp(): Promise<void> {
-    if (!this.restoring) return;
+    if (!this.restoring || this.suspended) return;
     this.restoring = false;
     const isAlive = this.thread?.active === true;
     if (isAlive && !this.terminal) this.requests.release();
@@ -497,7 +499,7 @@ export class Task implements ThreadSink {
     try {
       // Whoever comes after us must know that it may have begun: it is never begun twice.
       await this.parts.observer.settled();
-      if (!this.isWorking()) return;
+      if (!this.isWorking() || this.suspended) return;
       await thread.startTurn(input);
     } catch (error) {
       // A stop that came in between has the last word; a crash is told by the thread, too.
@@ -637,11 +639,12 @@ export class Task implements ThreadSink {
 
   private changed(statusChanged: boolean): void {
     this.latest = null;
+    if (this.suspended) return;
     this.updatedAt = this.parts.now();
     this.parts.observer.onChange(this, statusChanged);
   }
 
   private log(entry: LogEntry): void {
-    this.parts.observer.onLog(this, entry);
+    if (!this.suspended) this.parts.observer.onLog(this, entry);
   }
 }

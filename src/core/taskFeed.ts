@@ -59,7 +59,7 @@ export class TaskFeed implements TaskObserver, Disposable {
     this.journal.saveUnsaid(task.id, unsaid);
   }
 
-  settled(): Promise<void> {
+  settled(): Promise<unknown> {
     return this.journal.flush();
   }
 

@@ -4,7 +4,7 @@ import { firstLine } from './boundedText';
 import { Deadlines } from './deadlines';
 import { type Disposable, DisposableStore } from './disposable';
 import { Emitter, type Event } from './emitter';
-import { CallError, invalidArgument, type TaskError } from './errors';
+import { CallError, invalidArgument, messageOf, type TaskError } from './errors';
 import { checkAnswer } from './checkAnswer';
 import { findPending, tooLate } from './findPending';
 import { hashOf } from './hash';
@@ -76,6 +76,7 @@ const defaultStopLimitMs = 4_800;
 /** Codex's own limit for the input of a turn, in characters (seen: -32602 `input_too_large` above it). */
 const turnInputLimit = 1_048_576;
 const restoreLimitMs = 100;
+const restoreStopMs = 1_000;
 const acknowledgeEveryMs = 250;
 /** Finished tasks that are kept. */
 const finishedLimit = 500;
@@ -119,6 +120,7 @@ export class TaskManager implements Disposable {
       statusOf: (id) => this.tryGet(id)?.status,
     });
     this.owned.add(this.feed.onDidChangeStatus((task) => this.onStatus(task)));
+    this.owned.add(options.journal.onTrouble(({ id, message }) => this.tasks.get(id)?.note('warning', message)));
     const acknowledging = setInterval(() => void this.acknowledge(), acknowledgeEveryMs).unref();
     this.owned.add({ dispose: () => clearInterval(acknowledging) });
   }
@@ -249,20 +251,24 @@ export class TaskManager implements Disposable {
   }
 
   private async restoreNow(): Promise<void> {
-    const { agent, journal } = this.options;
-    await agent.reattach();
-    const stored = await journal.load();
-    if (this.closed) return;
+    const { agent, journal, log } = this.options;
+    // Without it the tasks are as after a crash; the next start of the agent ends what could not be found.
+    await agent.reattach().catch((error: unknown) => log('error', `Codex was not found again: ${messageOf(error)}`));
+    const stored = this.closed ? [] : await journal.load();
     const back: Task[] = [];
     const ended = stored.filter(({ snapshot }) => snapshot.endedAt !== null);
     const tooOld = new Set(ended.slice(0, Math.max(0, ended.length - finishedLimit)));
     for (const one of stored) {
+      // What is not brought back any more is left to the next run.
+      if (this.isClosed()) return;
       if (tooOld.has(one)) journal.remove(one.snapshot.id);
       if (tooOld.has(one)) continue;
       const task = await this.bringBack(one);
       if (task) back.push(task);
     }
+    if (this.isClosed()) return;
     await agent.catchUp();
+    if (this.isClosed()) return;
     const restored = back.map((task) => this.letGoOn(task));
     // They ask at once, so that they are told as asking; one that continues by itself takes longer.
     await Promise.race([Promise.all(restored), delay(restoreLimitMs)]);
@@ -295,6 +301,7 @@ export class TaskManager implements Disposable {
     const timeoutMs = this.timeouts.get(task.id);
     this.timeouts.delete(task.id);
     await task.caughtUp();
+    if (this.closed) return;
     const { status, startedAt } = task.snapshot();
     if (status === 'submitted') this.schedule(task, timeoutMs);
     else if (!task.terminal) this.limitTime(task, timeoutMs, this.now() - (startedAt ?? this.now()));
@@ -343,6 +350,7 @@ export class TaskManager implements Disposable {
    * be ended: its task goes on ending.
    */
   async cancel(ids: readonly TaskId[]): Promise<CancelResult> {
+    if (this.restoring) await this.restored();
     const unique = [...new Set(ids)];
     const running = unique.flatMap((id) => this.tasks.get(id) ?? []).filter((task) => !task.terminal);
     assertAllDead(await this.stopAll(running));
@@ -360,6 +368,7 @@ export class TaskManager implements Disposable {
    * answer wins. A refused answer leaves the request open.
    */
   async respond(id: TaskId, requestId: string | undefined, answer: Answer, who: Respondent): Promise<PendingRequest> {
+    if (this.restoring) await this.restored();
     const task = this.find(id);
     const snapshot = task.snapshot();
     const request = findPending(snapshot, requestId);
@@ -448,28 +457,35 @@ export class TaskManager implements Disposable {
 
   /** Refuses new work, ends every wait, stops every task and writes what is left. */
   async shutDown(): Promise<void> {
-    if (!this.closed) {
-      this.closed = true;
-      this.shutDownEmitter.fire(undefined);
-    }
+    await this.close();
     await this.stopAll([...this.tasks.values()]);
     const { agent, journal } = this.options;
     const { position } = agent;
-    await journal.flush();
-    agent.acknowledge(position);
+    if (await journal.flush()) agent.acknowledge(position);
   }
 
   /** The same, but leaves the tasks to be brought back: what works goes on, or is interrupted where it cannot. */
   async suspend(): Promise<void> {
-    this.closed = true;
-    this.shutDownEmitter.fire(undefined);
+    await this.close();
     const { agent, journal } = this.options;
     const { outlives, position } = agent;
     for (const task of this.tasks.values()) task.freeze(outlives);
     if (!outlives) await Promise.all([...this.tasks.values()].map((task) => task.interrupt()));
-    await journal.flush();
-    agent.acknowledge(position);
+    if (await journal.flush()) agent.acknowledge(position);
     if (outlives) await agent.detach();
+  }
+
+  /** Asked anew after each wait, which a field's narrowed type would not be. */
+  private isClosed(): boolean {
+    return this.closed;
+  }
+
+  private async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    this.shutDownEmitter.fire(undefined);
+    // What is being brought back comes to a place where it can be left.
+    await Promise.race([this.restored(), delay(restoreStopMs, undefined, { ref: false })]);
   }
 
   /** Tells the agent's program what need not be said again to a later run. */
@@ -477,8 +493,8 @@ export class TaskManager implements Disposable {
     const { agent, journal } = this.options;
     const { position } = agent;
     if (position === this.acknowledged || this.closed) return;
+    if (!(await journal.flush())) return;
     this.acknowledged = position;
-    await journal.flush();
     agent.acknowledge(position);
   }
 

@@ -56,11 +56,12 @@ export class Backlog {
     return text === '' ? this.writing : this.write(() => appendFile(this.path, text, { mode: 0o600 }));
   }
 
-  /** Gives everything that is not confirmed, oldest first; what comes meanwhile stands in `add`. */
-  async replay(write: (text: string) => void): Promise<void> {
+  /** Gives everything that is not confirmed, oldest first; `write` may ask for a pause. */
+  async replay(write: (text: string) => Promise<void> | undefined): Promise<void> {
     await this.writing;
-    if (this.spooledTo > 0) for await (const line of readBacklog(this.path)) write(`${line}\n`);
-    for (const { text } of this.kept) write(text);
+    if (this.spooledTo > 0) for await (const line of readBacklog(this.path)) await write(`${line}\n`);
+    // In memory already, and what comes next must follow at once.
+    for (const { text } of this.kept) void write(text);
   }
 
   private write(work: () => Promise<unknown>): Promise<unknown> {

@@ -33,6 +33,11 @@ export interface KeeperOptions {
 const lookEveryMs = 100;
 /** A turn that was just asked for may not have begun, in ms. */
 const settleMs = 1_000;
+/** How long the first client may take to come, in ms: whoever started us gives up by then. */
+const firstClientMs = 15_000;
+/** Work without a limit may wait for an answer that nobody gives: after a week it ends all the same, in ms. */
+const longestMs = 7 * 24 * 3_600_000;
+const attachLimitMs = 2_000;
 const helloLimitMs = 5_000;
 /** Bytes that wait for a client beyond which the server is not read on. */
 const waitingLimit = 32 * 1024 * 1024;
@@ -51,6 +56,7 @@ export class Keeper {
   private readonly watch: NodeJS.Timeout;
   private keepMs: number | null;
   private detachedAt = Date.now();
+  private hadClient = false;
   private outgoing: string[] = [];
   private ending = false;
   /** Clients that are being told what they missed. */
@@ -111,8 +117,9 @@ export class Keeper {
     const exit = await this.child.exited;
     this.ending = true;
     clearInterval(this.watch);
-    // Its last output may still be in the pipe.
+    // Its last output may still be in the pipe, and a client on its way.
     await delay(lookEveryMs);
+    await Promise.race([this.attached, delay(attachLimitMs)]);
     await this.sweep();
     await this.backlog.spool();
     await rm(recordPath(this.options.stateDir), { force: true });
@@ -169,7 +176,7 @@ export class Keeper {
         socket.destroy();
         return;
       }
-      welcome = true;
+      welcome = this.hadClient = true;
       this.keepMs = hello.hello.keepMs;
       this.attach(socket);
     };
@@ -196,7 +203,7 @@ export class Keeper {
     this.outgoing = [];
     // The older one may have held it up.
     this.child.stdout.resume();
-    await this.backlog.replay((text) => socket.write(text));
+    await this.backlog.replay((text) => (socket.write(text) ? undefined : drained(socket)));
     if (socket.destroyed) {
       this.detach();
       return;
@@ -234,8 +241,8 @@ export class Keeper {
     if (this.client || this.ending || this.attaching > 0) return;
     void this.backlog.spool();
     const awayMs = Date.now() - this.detachedAt;
-    const isLate = this.keepMs !== null && awayMs >= this.keepMs;
-    const isDone = awayMs >= settleMs && !this.work.working;
+    const isLate = awayMs >= (this.keepMs ?? longestMs);
+    const isDone = awayMs >= (this.hadClient ? settleMs : firstClientMs) && !this.work.working;
     if (!isLate && !isDone && !this.backlog.full) return;
     this.ending = true;
     void this.end('stop');
@@ -264,6 +271,20 @@ export class Keeper {
       await delay(sweepEveryMs);
     }
   }
+}
+
+/** Resolves when a client has room for more, or is gone. */
+function drained(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      socket.off('drain', done);
+      socket.off('close', done);
+      resolve();
+    };
+    socket.on('drain', done);
+    socket.on('close', done);
+    if (socket.destroyed) done();
+  });
 }
 
 async function identityOf(pid: number): Promise<string> {

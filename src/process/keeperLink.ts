@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { readBacklog } from './backlog';
 import type { ChildOptions, ExitInfo } from './childProcess';
 import type { KeeperOptions } from './keeper';
-import { backlogPath, type KeeperRecord, readRecord } from './keeperFiles';
+import { backlogPath, type KeeperRecord, readAnyRecord, readRecord, recordPath } from './keeperFiles';
 import { controlLine, type KeeperCommand, newsSchema, parseControl } from './keeperProtocol';
 import { killTree, signalProcess } from './killTree';
 import { readLineage } from './lineage';
@@ -29,6 +29,8 @@ const connectLimitMs = 3_000;
 const stopLimitMs = 5_000;
 const killLimitMs = 1_500;
 const lookEveryMs = 20;
+const listTries = 3;
+const listAgainMs = 200;
 
 /** Servers that a keeper owns, so that they go on when this program ends. */
 export class KeeperHost implements ServerHost {
@@ -215,9 +217,32 @@ async function isGone(record: KeeperRecord, limitMs: number): Promise<boolean> {
   }
 }
 
+/**
+ * Ends the server of a keeper that is dead, should it be alive: normally it ends by itself with its input. Call it only as
+ * the owner of the store.
+ */
+export async function endLeftServer(stateDir: string): Promise<void> {
+  const record = await readAnyRecord(stateDir);
+  if (!record || (await readRecord(stateDir))) return;
+  await endKeeper(record, killLimitMs);
+  await rm(recordPath(stateDir), { force: true });
+}
+
 async function aliveOf({ keeper, server }: KeeperRecord): Promise<ReadonlySet<string>> {
-  const keys = (await processTable().list()).map(identity);
+  const keys = (await listProcesses()).map(identity);
   return new Set(keys.filter((key) => key === keeper || key === server));
+}
+
+/** A listing can fail for a moment on a machine that is out of something; much depends on it here. */
+async function listProcesses(): ReturnType<ReturnType<typeof processTable>['list']> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await processTable().list();
+    } catch (error) {
+      if (attempt === listTries) throw error;
+      await delay(listAgainMs);
+    }
+  }
 }
 
 function open(address: string): Promise<Socket> {

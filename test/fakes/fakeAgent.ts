@@ -123,8 +123,13 @@ export class FakeAgent implements Agent {
     return Promise.resolve(false);
   }
 
+  /** Held back until the test lets it go. */
+  catchingUp: Promise<void> = Promise.resolve();
+  /** What the history of an adopted thread says. */
+  past: (thread: FakeThread) => void = () => undefined;
+
   catchUp(): Promise<void> {
-    return Promise.resolve();
+    return this.catchingUp;
   }
 
   detach(): Promise<boolean> {
@@ -138,6 +143,7 @@ export class FakeAgent implements Agent {
   adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink): FakeThread {
     this.specs.push(spec);
     const thread = new FakeThread(threadId, sink);
+    this.past(thread);
     this.threads.push(thread);
     return thread;
   }

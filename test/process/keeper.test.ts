@@ -251,6 +251,22 @@ describe('a keeper', () => {
     await until('it asks', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
   });
 
+  it('that is killed while nobody is there leaves no server, even one that does not end', async () => {
+    await start();
+    const marked = `sleep 9${process.pid}.15`;
+    const id = await spawn(`run: ${marked}`);
+    await until('the command runs', () => processesWith(marked).length > 0);
+    const [keeper, server] = [await keeperPid(), worker.serverPid!];
+    await worker.suspend();
+    process.kill(server, 'SIGSTOP');
+    process.kill(keeper, 'SIGKILL');
+    await until('the keeper is gone', () => !isAlive(keeper));
+    expect(isAlive(server)).toBe(true);
+    await start();
+    expect([isAlive(server), processesWith(marked)]).toEqual([false, []]);
+    await until('it asks', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
+  });
+
   it('talks to nobody without its token, and to the newest of its clients', async () => {
     await start();
     const id = await spawn('slow 3s');

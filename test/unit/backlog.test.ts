@@ -17,7 +17,7 @@ afterEach(() => rm(dir, { recursive: true, force: true }));
 
 async function replayed(backlog: Backlog): Promise<string[]> {
   const texts: string[] = [];
-  await backlog.replay((text) => texts.push(text));
+  await backlog.replay((text) => void texts.push(text));
   return texts.map((text) => text.trimEnd());
 }
 

@@ -672,6 +672,53 @@ describe('tasks of an earlier run', () => {
     expect(agent.threads[0]!.inputs).toMatchObject([{ text: 'do it' }]);
   });
 
+  it.each([
+    ['is completed', null, { status: 'completed', turns: 1 }],
+    ['asks when another turn was wanted', { text: 'more' }, { status: 'input_required', turns: 1 }],
+  ])('whose end was kept, and not that it ended: it %s', async (_, next, expected) => {
+    agent.past = (thread) => {
+      thread.begin();
+      thread.end();
+    };
+    tasks.dispose();
+    tasks = manager({ recovery: () => 'ask' });
+    const input = next && { ...next, model: null, reasoning: null, planMode: false, outputSchema: null };
+    journal.stored = [{ ...was('a-b-1', {}), unsaid: { next: input, queue: [] } }];
+    await tasks.restore();
+    await vi.waitFor(() => expect(tasks.get('a-b-1')).toMatchObject(expected));
+  });
+
+  it('say a message once whose turn began, although it was not kept that it did', async () => {
+    agent.past = (thread) => {
+      for (let turn = 1; turn <= 2; turn++) {
+        thread.begin();
+        thread.end();
+      }
+    };
+    const next = { text: 'second', model: null, reasoning: null, planMode: false, outputSchema: null };
+    journal.stored = [{ ...was('a-b-1', {}), unsaid: { next, queue: [] } }];
+    await tasks.restore();
+    await vi.waitFor(() => expect(tasks.get('a-b-1')).toMatchObject({ status: 'completed', turns: 2 }));
+    expect(agent.threads[0]!.inputs).toEqual([]);
+  });
+
+  it('are left to the next run by one that goes away before it had them back', async () => {
+    let letGo: () => void = () => undefined;
+    agent.catchingUp = new Promise((resolve) => (letGo = resolve));
+    journal.stored = [was('a-b-1', {}), was('a-b-2', { status: 'submitted', turns: 0, threadId: null })];
+    const restored = tasks.restore();
+    const suspended = tasks.suspend();
+    letGo();
+    await Promise.all([restored, suspended]);
+    expect([journal.metas, agent.specs.length, agent.threads.flatMap(({ inputs }) => inputs)]).toEqual([[], 0, []]);
+  });
+
+  it('tell at the task that its files cannot be kept', async () => {
+    const { id } = await running();
+    journal.trouble(id, 'ENOSPC: no space left on device');
+    expect(journal.text(id, 'verbose')).toContain('ENOSPC: no space left on device');
+  });
+
   it('are left as they are when the worker goes away', async () => {
     const { id, thread } = await running();
     await tasks.suspend();

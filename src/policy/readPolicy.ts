@@ -1,0 +1,149 @@
+import { isMap, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import type { z } from 'zod';
+import type { Policy } from './policy';
+import { compilePolicy, type Path, policySchema } from './policySchema';
+
+/** What is wrong with a policy file, and where: lines and columns from 1. */
+export interface Mistake {
+  readonly line: number;
+  readonly column: number;
+  readonly endLine: number;
+  readonly endColumn: number;
+  /** Such as `tools.cancel-task.rules[0].conditions[1].op`; empty for the file. */
+  readonly path: string;
+  readonly message: string;
+}
+
+export type ReadPolicy =
+  | { readonly policy: Policy; readonly mistakes?: never }
+  | { readonly policy?: never; readonly mistakes: readonly Mistake[] };
+
+/** Characters of a policy file. */
+const fileLimit = 1_000_000;
+/** So many aliases may be resolved: a few lines can mean gigabytes. */
+const aliasLimit = 100;
+const mistakeLimit = 100;
+
+/** Reads the text of a policy file, in Intercept's dialect or the short one. Never throws. */
+export function readPolicy(text: string): ReadPolicy {
+  const mistakes: Mistake[] = [];
+  if (text.length > fileLimit)
+    return { mistakes: [mistakeAt('', [0, 0], null, `has more than ${fileLimit} characters`)] };
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true, version: '1.2' });
+  for (const { pos, message } of [...document.errors, ...document.warnings]) {
+    mistakes.push(mistakeAt('', pos, lines, message.split('\n', 1)[0] ?? message));
+  }
+  if (mistakes.length > 0) return { mistakes };
+  const complain = (path: Path, message: string, key?: string): void => {
+    const named = key === undefined || path.at(-1) === key ? path : [...path, key];
+    mistakes.push(mistakeAt(nameOf(named), rangeOf(document, named, key !== undefined), lines, message));
+  };
+  const parsed = policySchema.safeParse(contentOf(document, complain));
+  if (!parsed.success) parsed.error.issues.forEach((issue) => explain(issue, complain));
+  if (!parsed.success || mistakes.length > 0) return { mistakes: mistakes.slice(0, mistakeLimit) };
+  const policy = compilePolicy(parsed.data, complain);
+  return mistakes.length === 0 ? { policy } : { mistakes: mistakes.slice(0, mistakeLimit) };
+}
+
+function contentOf(document: Document, complain: (path: Path, message: string) => void): unknown {
+  try {
+    // An empty file is a policy without rules.
+    return document.toJS({ maxAliasCount: aliasLimit }) ?? {};
+  } catch (error) {
+    complain([], error instanceof Error ? error.message : String(error));
+    return {};
+  }
+}
+
+function explain(issue: z.core.$ZodIssue, complain: (path: Path, message: string, key?: string) => void): void {
+  const path = issue.path.map((part) => (typeof part === 'symbol' ? String(part) : part));
+  switch (issue.code) {
+    case 'unrecognized_keys':
+      for (const key of issue.keys) complain(path, `unknown field "${key}"`, key);
+      return;
+    case 'invalid_value':
+      complain(
+        path,
+        issue.values.length === 1 ? issue.message : `must be one of ${issue.values.map(String).join(', ')}`,
+      );
+      return;
+    case 'invalid_type':
+      complain(
+        path,
+        issue.input === undefined && path.length > 0
+          ? `is missing or no ${issue.expected}`
+          : `must be ${aOrAn(issue.expected)}`,
+      );
+      return;
+    case 'too_small':
+      complain(path, `must be at least ${issue.minimum}`);
+      return;
+    case 'too_big':
+      complain(path, `must be at most ${issue.maximum}`);
+      return;
+    default:
+      complain(path, issue.message);
+  }
+}
+
+function aOrAn(type: string): string {
+  return `${/^[aeiou]/.test(type) ? 'an' : 'a'} ${type}`;
+}
+
+/** Where the value at a path stands, or the name of its field; of the nearest one above it that is there. */
+function rangeOf(document: Document, path: Path, ofName: boolean): readonly [number, number] {
+  for (let length = path.length; length > 0; length--) {
+    const parent = length === 1 ? document.contents : document.getIn(path.slice(0, length - 1), true);
+    const key = path[length - 1];
+    if (isMap(parent)) {
+      const pair = parent.items.find((one) => isScalar(one.key) && one.key.value === key);
+      const node = pair && (ofName || length < path.length ? pair.key : (pair.value ?? pair.key));
+      const range = rangeOfNode(node);
+      if (range) return range;
+    } else {
+      const range = rangeOfNode(document.getIn(path.slice(0, length), true));
+      if (range) return range;
+    }
+  }
+  return [0, 0];
+}
+
+function rangeOfNode(node: unknown): readonly [number, number] | null {
+  const range = (node as { range?: readonly [number, number, number] | null } | null | undefined)?.range;
+  return range ? [range[0], range[1]] : null;
+}
+
+function mistakeAt(
+  path: string,
+  [start, end]: readonly [number, number],
+  lines: LineCounter | null,
+  message: string,
+): Mistake {
+  const from = lines?.linePos(start) ?? { line: 1, col: 1 };
+  const to = lines?.linePos(Math.max(start, end)) ?? from;
+  // Before the first line there is nothing, and an empty file has no line.
+  const line = Math.max(1, from.line);
+  return {
+    line,
+    column: Math.max(1, from.col),
+    endLine: Math.max(line, to.line),
+    endColumn: Math.max(1, to.col),
+    path,
+    message,
+  };
+}
+
+function nameOf(path: Path): string {
+  return path
+    .map((part, index) => {
+      if (typeof part === 'number') return `[${part}]`;
+      return index === 0 ? part : `.${part}`;
+    })
+    .join('');
+}
+
+/** `FILE:LINE:COLUMN: path message`, as compilers write it. */
+export function describeMistake(file: string, { line, column, path, message }: Mistake): string {
+  return `${file}:${line}:${column}: ${path === '' ? '' : `${path}: `}${message}`;
+}

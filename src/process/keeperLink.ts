@@ -206,6 +206,7 @@ async function endKeeper(record: KeeperRecord, graceMs = stopLimitMs): Promise<v
   for (const key of [record.server, record.keeper]) {
     if (key !== null && (await aliveOf(record)).has(key)) await killTree(pidOf(key));
   }
+  await isGone(record, killLimitMs);
 }
 
 async function isGone(record: KeeperRecord, limitMs: number): Promise<boolean> {

@@ -178,12 +178,27 @@ async function seeThreeAtWork(mark: string): Promise<void> {
 async function seeThreeFinish(mark: string): Promise<void> {
   await workbench.inline(`Allow to run: touch allowed-${mark}?`, 'Approve');
   await until('it ran', () => exists(join(demo.workspace, `allowed-${mark}`)));
-  await workbench.palette('Codex Worker: Open Log');
-  await workbench.pick(slowTask(mark)).click();
+  await openLog(slowTask(mark));
   await workbench.page.locator('.panel .view-line', { hasText: 'turn completed' }).first().waitFor({ timeout: 40_000 });
   await workbench.inline(`run: echo once >> ${mark}`, 'Cancel Task');
   await until('nothing runs', async () => (await workbench.row('Running').count()) === 0);
   expect(await readFile(join(demo.workspace, mark), 'utf8')).toBe('once\n');
+}
+
+/** The panel of a killed host may take the keyboard when it comes back, which closes what is to be picked. */
+async function openLog(task: string): Promise<void> {
+  await until(
+    'the log is chosen',
+    async () => {
+      await workbench.palette('Codex Worker: Open Log');
+      const chosen = workbench.pick(task).click({ timeout: 8_000 });
+      return chosen.then(
+        () => true,
+        () => false,
+      );
+    },
+    60_000,
+  );
 }
 
 it('the doctor says how everything is', async () => {

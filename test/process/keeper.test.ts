@@ -263,7 +263,8 @@ describe('a keeper', () => {
     await until('the keeper is gone', () => !isAlive(keeper));
     expect(isAlive(server)).toBe(true);
     await start();
-    expect([isAlive(server), processesWith(marked)]).toEqual([false, []]);
+    // Killed they are by now; how soon the system lets them go is its own affair.
+    await until('they are gone', () => !isAlive(server) && processesWith(marked).length === 0);
     await until('it asks', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
   });
 

@@ -5,10 +5,12 @@ import { trustNotice } from './core/trustNotice';
 import { registerCommands } from './ui/commands';
 import { ContextKey } from './ui/ids';
 import { Attention } from './ui/attention';
+import { CallApprovals } from './ui/callApprovals';
 import { McpEndpoint } from './ui/mcpEndpoint';
 import { TaskOutputs } from './ui/outputs';
+import { PolicyEditing } from './ui/policyEditing';
 import { RequestReview } from './ui/requestReview';
-import { codexPath, keepRunningMs, settings } from './ui/settings';
+import { codexPath, keepRunningMs, policyPath, settings } from './ui/settings';
 import { StatusBar } from './ui/statusBar';
 import { TaskTree } from './ui/taskTree';
 import { Worker } from './worker';
@@ -37,6 +39,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
       settings,
       log,
       codexPath,
+      policyPath,
       extensionDir: () => vscode.extensions.getExtension('openai.chatgpt')?.extensionPath ?? null,
       keeper: { program: context.asAbsolutePath('dist/keeper.js'), keepMs: keepRunningMs },
       onFirstWritableTask: (cwd) => tellAboutTrust(context, cwd),
@@ -56,7 +59,9 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     const review = own(new RequestReview(worker.tasks));
     own(new Attention(worker.tasks, tree));
     own(new StatusBar(worker.tasks, demo ? 'Codex (demo)' : 'Codex'));
-    own(registerCommands({ worker, outputs, endpoint, review, log }));
+    const callApprovals = own(new CallApprovals(worker.policies));
+    const policyEditing = own(new PolicyEditing(worker.policies));
+    own(registerCommands({ worker, outputs, endpoint, review, callApprovals, policyEditing, log }));
   } catch (error) {
     log('error', error instanceof Error ? (error.stack ?? error.message) : messageOf(error));
     const text = error instanceof CallError ? `${error.message} ${error.hint}` : messageOf(error);

@@ -7,6 +7,16 @@ import { HumanError, messageOf } from './core/errors';
 import { type LogLevel, recoveries, type Recovery, type WorkerSettings } from './core/ports';
 import { trustNotice } from './core/trustNotice';
 import { describeFindings, examine } from './doctor';
+import {
+  assertPolicy,
+  checkAudit,
+  policyState,
+  type PolicyTest,
+  scaffoldPolicy,
+  showAudit,
+  testPolicy,
+  validatePolicy,
+} from './policyCommands';
 import { version } from './version';
 import { Worker } from './worker';
 
@@ -26,8 +36,16 @@ const help = `mcp-codex-worker ${version}: an MCP server on stdin and stdout tha
   --recovery ask|continue|fail
                        what a task does when Codex stopped in the middle of its turn; default ask
   --elicitation        asks the person behind a waiting client, by MCP elicitation, what a task asks
-  --policy FILE        accepted for later; it is not enforced yet
+  --policy FILE        what callers may do without a person; default: a built-in policy. A workspace's
+                       own .codex-worker/policy.yaml can only tighten it
   --version, --help
+
+  policy validate FILE     lists every mistake with its line and column
+  policy scaffold          prints a commented policy to begin with
+  policy test FILE --tool TOOL [--args JSON] [--session NAME]
+                           prints what the policy says to a call, and by which rule
+  audit show | verify      prints the audit trail, or looks whether a line of it is missing or changed;
+                           takes --state-dir
 
   doctor [--repair]    says how Codex, its login, the store and the processes are, and repairs what
                        an earlier run left; takes --state-dir and --codex-path
@@ -36,8 +54,11 @@ const help = `mcp-codex-worker ${version}: an MCP server on stdin and stdout tha
 const successorMs = 60_000;
 
 interface ProgramOptions {
-  /** Set for `doctor`. */
-  readonly doctor: { readonly repair: boolean } | null;
+  /** What to do instead of serving, such as `doctor`; empty to serve. */
+  readonly command: readonly string[];
+  readonly repair: boolean;
+  /** The call that `policy test` looks at. */
+  readonly call: PolicyTest;
   readonly roots: readonly string[];
   readonly stateDir: string;
   readonly codexPath: string | null;
@@ -67,6 +88,9 @@ function parseCommandLine(args: readonly string[]): ProgramOptions | null {
       recovery: { type: 'string' },
       elicitation: { type: 'boolean' },
       repair: { type: 'boolean' },
+      tool: { type: 'string' },
+      args: { type: 'string' },
+      session: { type: 'string' },
       version: { type: 'boolean' },
       help: { type: 'boolean' },
     },
@@ -75,23 +99,38 @@ function parseCommandLine(args: readonly string[]): ProgramOptions | null {
     process.stdout.write(values.version ? `${version}\n` : help);
     return null;
   }
-  const [command, ...others] = positionals;
-  if ((command !== undefined && command !== 'doctor') || others.length > 0) {
-    throw new HumanError(`Unknown argument "${others[0] ?? command ?? ''}"; --help lists what there is.`);
-  }
+  assertCommand(positionals);
   return {
-    doctor: command === undefined ? null : { repair: values.repair ?? false },
+    command: positionals,
+    repair: values.repair ?? false,
+    call: { tool: values.tool ?? '', args: values.args ?? '{}', session: values.session ?? 'stdio' },
     roots: (values.root ?? [process.cwd()]).map((root) => resolve(root)),
     stateDir: resolve(values['state-dir'] ?? defaultStateDir()),
     codexPath: values['codex-path'] === undefined ? null : resolve(values['codex-path']),
     allowFullAccess: values['allow-full-access'] ?? false,
-    policy: values.policy ?? null,
+    policy: values.policy === undefined ? null : resolve(values.policy),
     requestTimeoutMs: minutes('--request-timeout', values['request-timeout'] ?? '0'),
     maxConcurrentTasks: count('--max-concurrent-tasks', values['max-concurrent-tasks'] ?? '8'),
     idleTimeoutMs: minutes('--idle-timeout', values['idle-timeout'] ?? '15'),
     recovery: recoveryOf(values.recovery ?? 'ask'),
     elicitation: values.elicitation ?? false,
   };
+}
+
+const commands = [
+  ['doctor'],
+  ['policy', 'validate', 'FILE'],
+  ['policy', 'scaffold'],
+  ['policy', 'test', 'FILE'],
+  ['audit', 'show'],
+  ['audit', 'verify'],
+];
+
+function assertCommand(words: readonly string[]): void {
+  const fits = (form: readonly string[]): boolean =>
+    form.length === words.length && form.every((part, index) => part === 'FILE' || part === words[index]);
+  if (words.length === 0 || commands.some(fits)) return;
+  throw new HumanError(`Unknown command "${words.join(' ')}"; --help lists what there is.`);
 }
 
 /** Milliseconds of an option that is given in minutes. */
@@ -144,7 +183,7 @@ function settingsOf(options: ProgramOptions): WorkerSettings {
 }
 
 /** The exit code: 1 when something is wrong. */
-async function doctor({ stateDir, codexPath, policy }: ProgramOptions, repair: boolean): Promise<number> {
+async function doctor({ stateDir, codexPath, policy, repair }: ProgramOptions): Promise<number> {
   const findings = await examine({
     stateDir,
     codexPath,
@@ -152,10 +191,29 @@ async function doctor({ stateDir, codexPath, policy }: ProgramOptions, repair: b
     ownsStore: false,
     extensionDir: null,
     endpoint: 'over standard input and output of this program',
-    policy: policy === null ? 'none is given' : `${policy} is not enforced yet`,
+    policy: policy === null ? 'built in' : policyState(policy),
   });
   process.stdout.write(describeFindings(findings));
   return findings.some(({ state }) => state === 'error') ? 1 : 0;
+}
+
+/** The exit code: 1 when something is wrong. */
+async function runCommand(options: ProgramOptions): Promise<number> {
+  const [area, verb, file = ''] = options.command;
+  switch (`${area ?? ''} ${verb ?? ''}`.trim()) {
+    case 'doctor':
+      return doctor(options);
+    case 'policy validate':
+      return validatePolicy(file);
+    case 'policy scaffold':
+      return scaffoldPolicy();
+    case 'policy test':
+      return testPolicy(file, options.call, options.roots[0] ?? process.cwd());
+    case 'audit show':
+      return showAudit(options.stateDir);
+    default:
+      return checkAudit(options.stateDir);
+  }
 }
 
 async function assertRoots(roots: readonly string[]): Promise<void> {
@@ -175,17 +233,18 @@ async function main(): Promise<void> {
   process.stderr.on('error', () => undefined);
   const options = parseCommandLine(process.argv.slice(2));
   if (!options) return;
-  if (options.doctor) {
-    process.exitCode = await doctor(options, options.doctor.repair);
+  if (options.command.length > 0) {
+    process.exitCode = await runCommand(options);
     return;
   }
   await assertRoots(options.roots);
-  if (options.policy !== null) log('warn', `--policy ${options.policy} is not enforced yet.`);
+  if (options.policy !== null) await assertPolicy(options.policy);
   const worker = await Worker.create({
     stateDir: options.stateDir,
     settings: settingsOf(options),
     log,
     codexPath: () => options.codexPath,
+    policyPath: () => options.policy,
     // After a crash of this program a successor on the same store has a minute to take over.
     keeper: { program: join(__dirname, 'keeper.js'), keepMs: () => successorMs },
     onFirstWritableTask: (cwd) => log('info', trustNotice(cwd)),

@@ -12,6 +12,7 @@ import { type DoctorOptions, examine, type Finding } from './doctor';
 import { type HttpHost, type McpTransport, startHttpHost } from './mcp/httpHost';
 import { createTools, listedTool } from './mcp/mcpServer';
 import { serveStdio } from './mcp/stdioHost';
+import { Policies } from './policy/policies';
 import { readRecord } from './process/keeperFiles';
 import { endLeftServer, KeeperHost } from './process/keeperLink';
 import { ProcessRegistry } from './process/processRegistry';
@@ -21,6 +22,10 @@ import { TaskFiles } from './store/taskFiles';
 import { version } from './version';
 
 export { describeFindings, type Finding } from './doctor';
+export { describeDecision } from './policy/audit';
+export { builtInText, scaffoldText } from './policy/builtIn';
+export { type Policies, workspaceFile } from './policy/policies';
+export { readPolicy } from './policy/readPolicy';
 export { type HttpHost, type McpTransport, newToken, transports as mcpTransports } from './mcp/httpHost';
 
 export interface WorkerOptions {
@@ -49,6 +54,8 @@ export interface WorkerOptions {
     /** How long work goes on without this program, in ms; null until it is done, 0 not at all. */
     readonly keepMs: () => number | null;
   };
+  /** The user's policy file; null for the built-in policy. Read at each call. */
+  readonly policyPath: () => string | null;
   /** Called before the first task of this worker that may write; see `TaskManagerOptions`. */
   readonly onFirstWritableTask?: (cwd: string) => void;
 }
@@ -70,10 +77,14 @@ export class Worker implements Disposable {
   private readonly options: WorkerOptions;
   private readonly settings: WorkerSettings;
 
-  private constructor(options: WorkerOptions, { dir, lock, processes, journal }: Store) {
+  /** What agents may do. */
+  readonly policies: Policies;
+
+  private constructor(options: WorkerOptions, { dir, lock, processes, journal }: Store, policies: Policies) {
     const { settings, log, env, threadConfig, dynamicTools, lingerMs } = options;
     this.log = log;
     this.options = options;
+    this.policies = this.owned.add(policies);
     this.stateDir = dir;
     this.lock = lock;
     this.settings = settings;
@@ -97,7 +108,20 @@ export class Worker implements Disposable {
 
   /** Throws `store_unavailable` when the state directory cannot be used. Codex starts with the first task. */
   static async create(options: WorkerOptions): Promise<Worker> {
-    return new Worker(options, await openStore(options));
+    const store = await openStore(options);
+    const { settings, log, policyPath } = options;
+    // Nothing is judged before the worker is there.
+    let worker: Worker | null = null;
+    const policies = await Policies.open({
+      stateDir: store.dir,
+      path: policyPath,
+      roots: () => settings.roots(),
+      log,
+      personPresent: () => settings.personPresent(),
+      factsOf: (id, caller) => worker?.factsOf(id, caller),
+    });
+    worker = new Worker(options, store, policies);
+    return worker;
   }
 
   /** Changes with this program and with the form of its tools. */
@@ -116,7 +140,16 @@ export class Worker implements Disposable {
   }
 
   private mcpParts() {
-    return { tasks: this.tasks, version, log: this.log, elicitation: () => this.settings.elicitation() };
+    const { tasks, log, settings } = this;
+    return { tasks, version, log, elicitation: () => settings.elicitation(), gate: this.policies.gate };
+  }
+
+  /** What the rules of a policy may know of a task. */
+  private factsOf(id: string, caller: string): Readonly<Record<string, unknown>> | undefined {
+    const task = this.tasks.tryGet(id);
+    if (!task) return undefined;
+    const { status, cwd, labels, spawnedBy } = task;
+    return { status, cwd, labels, spawned_by_caller: spawnedBy === caller };
   }
 
   /** The process id of `codex app-server` while it runs. */
@@ -154,6 +187,7 @@ export class Worker implements Disposable {
 
   private async end(): Promise<void> {
     await this.agent.stop();
+    await this.policies.close();
     await this.lock.release();
     this.dispose();
   }

@@ -8,6 +8,7 @@ import { messageOf } from '../core/errors';
 import type { CallerId } from '../core/news';
 import type { Log } from '../core/ports';
 import type { TaskManager } from '../core/taskManager';
+import type { ToolGate } from '../core/toolGate';
 import { bodyLimit, endpointPath, type Refusal, refusalOf, tooLarge } from './httpGuard';
 import { HttpSessions, SessionError } from './httpSessions';
 import { createTools } from './mcpServer';
@@ -24,6 +25,7 @@ export interface HttpHostOptions {
   readonly token: string;
   /** Whether waiting callers are asked what their tasks ask; see `McpParts`. */
   readonly elicitation: () => boolean;
+  readonly gate: ToolGate;
   /** Who all sessions behind the socket are: the window. Over TCP each session is a caller of its own. */
   readonly windowCaller: CallerId;
   readonly idleLimitMs?: number;
@@ -51,7 +53,7 @@ export function newToken(): string {
 export async function startHttpHost(options: HttpHostOptions): Promise<HttpHost> {
   const { tasks, version, log, token, transport } = options;
   const sessions = new HttpSessions({
-    parts: { tasks, version, log, elicitation: options.elicitation, tools: createTools() },
+    parts: { tasks, version, log, gate: options.gate, elicitation: options.elicitation, tools: createTools() },
     caller: transport === 'socket' ? options.windowCaller : null,
     idleLimitMs: options.idleLimitMs ?? idleLimitMs,
     keepAliveMs: options.keepAliveMs ?? keepAliveMs,

@@ -1,5 +1,5 @@
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';
-import type { RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
+import { Protocol, type RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
 import {
   type CallToolResult,
   ElicitResultSchema,
@@ -22,6 +22,8 @@ import { hashOf } from '../core/hash';
 import type { CallerId } from '../core/news';
 import type { Log } from '../core/ports';
 import type { TaskManager } from '../core/taskManager';
+import type { ToolGate } from '../core/toolGate';
+import { askToApprove } from './approvalForm';
 import { deliveryOfThisCall } from './delivery';
 import { jsonBytes } from './fit';
 import { instructions } from './instructions';
@@ -43,6 +45,7 @@ export interface McpParts {
   readonly log: Log;
   /** Whether a waiting caller that supports elicitation is asked what its tasks ask; read at each call. */
   readonly elicitation: () => boolean;
+  readonly gate: ToolGate;
 }
 
 /** The five tools; make them once for a worker. */
@@ -57,6 +60,7 @@ type Extra = RequestHandlerExtra<ServerRequest, ServerNotification>;
 
 /** Only the envelope: a wrong one is answered with −32602, wrong arguments with a refusal that says what is allowed. */
 const callSchema = z.object({ method: z.literal('tools/call'), params: z.unknown().optional() });
+type CallRequest = z.infer<typeof callSchema>;
 const callParams = z.object({
   name: z.string(),
   arguments: z.record(z.string(), z.unknown()).default({}),
@@ -74,25 +78,49 @@ export function createMcpServer(parts: McpParts, caller: CallerId): Server {
     { capabilities: { tools: { listChanged: true }, resources: { subscribe: true, listChanged: true } }, instructions },
   );
   const owned = new DisposableStore();
-  const subscriptions = owned.add(new Subscriptions(tasks, server));
+  const subscriptions = owned.add(new Subscriptions(tasks, server, () => parts.gate.hidesTasks));
+  const { gate } = parts;
+  let hidden = hiddenOf(parts);
+  owned.add(
+    gate.onDidChange(() => {
+      const now = hiddenOf(parts);
+      if (now === hidden) return;
+      hidden = now;
+      // A session that is going away cannot be told.
+      void Promise.allSettled([server.sendToolListChanged(), server.sendResourceListChanged()]);
+    }),
+  );
   server.onclose = () => owned.dispose();
   server.onerror = (error) => log('debug', `MCP: ${error.message}`);
 
-  server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: tools.map(listedTool) }));
-  server.setRequestHandler(callSchema, (request, extra) => {
-    const supported = parts.elicitation() && server.getClientCapabilities()?.elicitation?.form !== undefined;
-    return callTool(parts, caller, request.params, extra, supported ? elicitFrom(extra) : undefined);
+  server.setRequestHandler(ListToolsRequestSchema, () => ({
+    tools: tools.filter(({ name }) => !gate.isHidden(name)).map(listedTool),
+  }));
+  // The server's own `setRequestHandler` refuses malformed calls before anybody can take note of them (seen with 1.32.2).
+  Protocol.prototype.setRequestHandler.call(server, callSchema, (request: CallRequest, extra: Extra) => {
+    const supported = server.getClientCapabilities()?.elicitation?.form !== undefined;
+    const client = server.getClientVersion();
+    return callTool(parts, request.params, extra, {
+      caller,
+      client: client ? `${client.name} ${client.version}`.slice(0, 200) : null,
+      elicit: supported ? elicitFrom(extra) : undefined,
+    });
   });
   server.setRequestHandler(ListResourcesRequestSchema, async ({ params }) => {
     await tasks.restored();
+    if (gate.hidesTasks) return { resources: [] };
     return listResources(tasks, params?.cursor);
   });
-  server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({ resourceTemplates: [...resourceTemplates] }));
+  server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({
+    resourceTemplates: gate.hidesTasks ? [] : [...resourceTemplates],
+  }));
   server.setRequestHandler(ReadResourceRequestSchema, async ({ params }) => {
     await tasks.restored();
+    assertTasksShown(gate);
     return { contents: [await readResource(tasks, params.uri)] };
   });
   server.setRequestHandler(SubscribeRequestSchema, ({ params }) => {
+    assertTasksShown(gate);
     subscriptions.add(params.uri);
     return {};
   });
@@ -108,16 +136,38 @@ export function listedTool({ name, title, description, annotations, inputSchema,
   return { name, title, description, annotations, inputSchema, outputSchema };
 }
 
-/** Size, then the tool's own check of its arguments, then the tool. */
+/** What a session's policy hides, as one text. */
+function hiddenOf({ tools, gate }: McpParts): string {
+  const names = tools.map(({ name }) => name).filter((name) => gate.isHidden(name));
+  return [...names, gate.hidesTasks].join(' ');
+}
+
+/** A caller that may not listen to tasks may not read them either. */
+function assertTasksShown({ hidesTasks }: ToolGate): void {
+  if (hidesTasks)
+    throw new McpError(ErrorCode.InvalidRequest, 'The policy shows no tasks, because wait-task is denied.');
+}
+
+/** Who calls, and how the person behind it can be asked. */
+interface Calling {
+  readonly caller: CallerId;
+  readonly client: string | null;
+  /** Absent when the caller's program cannot ask. */
+  readonly elicit: Elicit | undefined;
+}
+
+/** Size, then the policy, then the tool's own check of its arguments, then the tool. */
 async function callTool(
   parts: McpParts,
-  caller: CallerId,
   params: unknown,
   extra: Extra,
-  elicit: Elicit | undefined,
+  { caller, client, elicit }: Calling,
 ): Promise<CallToolResult> {
+  const { gate } = parts;
   const parsed = callParams.safeParse(params);
   if (!parsed.success) {
+    const name = z.object({ name: z.string() }).safeParse(params).data?.name ?? '';
+    gate.noteMalformed(caller, client, name.slice(0, 100), JSON.stringify(params ?? null).slice(0, argumentsLimit));
     throw new McpError(ErrorCode.InvalidParams, `Invalid tools/call: ${z.prettifyError(parsed.error)}`);
   }
   const { name, arguments: args, _meta: meta } = parsed.data;
@@ -128,10 +178,12 @@ async function callTool(
   }
   try {
     if (jsonBytes(args) > argumentsLimit) throw tooLarge();
-    const call = { ...toolCall(caller, meta, extra), elicit };
+    const call = { ...toolCall(caller, meta, extra), elicit: parts.elicitation() ? elicit : undefined };
     // Right after a reload the tasks are not there yet, and would be called unknown.
     await parts.tasks.restored();
-    return success(await tool.run(args, call, { tasks: parts.tasks, now: Date.now }));
+    const { signal, progress } = call;
+    const gated = { tool: name, args, caller, client, signal, progress, ask: elicit && askToApprove(elicit) };
+    return success(await gate.pass(gated, () => tool.run(args, call, { tasks: parts.tasks, now: Date.now })));
   } catch (error) {
     if (extra.signal.aborted && !(error instanceof CallError)) throw error;
     return failureOf(error, parts.log);

@@ -1,6 +1,7 @@
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 import type { Log } from '../core/ports';
 import type { TaskManager } from '../core/taskManager';
+import type { ToolGate } from '../core/toolGate';
 import { createMcpServer, createTools } from './mcpServer';
 
 export interface StdioHostOptions {
@@ -8,6 +9,7 @@ export interface StdioHostOptions {
   readonly version: string;
   readonly log: Log;
   readonly elicitation: () => boolean;
+  readonly gate: ToolGate;
 }
 
 /** Serves one client over stdin and stdout; resolves when stdin closes or the process is told to end. */

@@ -15,9 +15,12 @@ export class Subscriptions implements Disposable {
   private timer: NodeJS.Timeout | undefined;
   private listChanged = false;
   private readonly server: Server;
+  private readonly isMute: () => boolean;
 
-  constructor(tasks: TaskManager, server: Server) {
+  /** While `isMute` nothing is told. */
+  constructor(tasks: TaskManager, server: Server, isMute: () => boolean) {
     this.server = server;
+    this.isMute = isMute;
     this.owned.add(tasks.feed.onDidUpdate((updated) => updated.forEach((task) => this.changed(task.id))));
     this.owned.add(
       tasks.onDidChangeList(() => {
@@ -67,6 +70,7 @@ export class Subscriptions implements Disposable {
     this.timer = undefined;
     const uris = [...this.due];
     this.due.clear();
+    if (this.isMute()) return;
     const sent = uris.map((uri) => this.server.sendResourceUpdated({ uri }));
     if (this.listChanged) sent.push(this.server.sendResourceListChanged());
     this.listChanged = false;

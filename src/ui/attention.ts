@@ -3,6 +3,7 @@ import { DisposableStore } from '../core/disposable';
 import type { TaskManager } from '../core/taskManager';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { type AskedTask, finishedText, noticeText, pendingRequests } from './notices';
+import { type Notice, showNotice } from './notice';
 import { plainText, withoutLinks } from './plainText';
 import { finishedNotices, requestNotices } from './settings';
 
@@ -10,12 +11,6 @@ import { finishedNotices, requestNotices } from './settings';
 export interface TaskListView {
   readonly visible: boolean;
   readonly onDidChangeVisibility: vscode.Event<unknown>;
-}
-
-interface Notice {
-  readonly key: string;
-  readonly update: (text: string) => void;
-  readonly close: () => void;
 }
 
 const statusBarMs = 8_000;
@@ -81,35 +76,6 @@ export class Attention implements vscode.Disposable {
 
 function keyOf(asked: AskedTask | undefined): string {
   return asked ? `${asked.task.id}/${asked.request.id}` : '';
-}
-
-/**
- * A notification with progress is the only kind that can be closed from here; its links are in its text. It is cancellable
- * because the editor shows one without a button as a single line that hides the links (seen with 1.139).
- */
-function showNotice(key: string, onCancelled: () => void): Notice {
-  let shown = '';
-  let report: (message: string) => void = () => undefined;
-  let close: () => void = () => undefined;
-  const closed = new Promise<void>((resolve) => {
-    close = resolve;
-  });
-  const options = { location: vscode.ProgressLocation.Notification, cancellable: true };
-  void vscode.window.withProgress(options, (progress, token) => {
-    report = (message) => progress.report({ message });
-    if (shown !== '') report(shown);
-    token.onCancellationRequested(onCancelled);
-    return closed;
-  });
-  return {
-    key,
-    close,
-    update: (text) => {
-      if (text === shown) return;
-      shown = text;
-      report(text);
-    },
-  };
 }
 
 function tellFinished(text: string, task: TaskSnapshot): void {

@@ -7,10 +7,12 @@ import type { TaskId } from '../core/taskId';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { isTerminalStatus } from '../core/taskState';
 import { describeFindings, type Worker } from '../worker';
+import type { CallApprovals } from './callApprovals';
 import { connectionItems } from './connection';
 import { CommandId, ViewId } from './ids';
 import type { McpEndpoint } from './mcpEndpoint';
 import type { TaskOutputs } from './outputs';
+import type { PolicyEditing } from './policyEditing';
 import { withoutLinks } from './plainText';
 import { pickFolder, pickTask, pickTasks } from './pickers';
 import { settings } from './settings';
@@ -25,6 +27,8 @@ export interface CommandParts {
   readonly outputs: TaskOutputs;
   readonly endpoint: McpEndpoint;
   readonly review: RequestReview;
+  readonly callApprovals: CallApprovals;
+  readonly policyEditing: PolicyEditing;
   readonly log: Log;
 }
 
@@ -32,7 +36,8 @@ export interface CommandParts {
 export function registerCommands(parts: CommandParts): Disposable {
   const commands = new Commands(parts);
   const answering = new Answering(parts.worker.tasks, parts.review);
-  const handlers: Readonly<Record<CommandId, (target?: TaskTarget) => Promise<unknown>>> = {
+  type OfTask = Exclude<CommandId, typeof CommandId.decideCall>;
+  const handlers: Readonly<Record<OfTask, (target?: TaskTarget) => Promise<unknown>>> = {
     [CommandId.newTask]: () => commands.newTask(),
     [CommandId.cancelTask]: (target) => commands.cancelTask(target),
     [CommandId.cancelAll]: () => commands.cancelAll(),
@@ -49,11 +54,20 @@ export function registerCommands(parts: CommandParts): Disposable {
     [CommandId.showMcpConnection]: () => commands.showMcpConnection(),
     [CommandId.restartCodex]: () => commands.restartCodex(),
     [CommandId.doctor]: () => commands.doctor(),
+    [CommandId.openPolicy]: () => parts.policyEditing.open(),
+    [CommandId.createPolicy]: () => parts.policyEditing.create(),
+    [CommandId.validatePolicy]: () => parts.policyEditing.validate(),
+    [CommandId.showDecisions]: () => commands.showDecisions(),
   };
   // The button of a multi-file diff editor gives an address that is not ours.
   const reviewed = (value: unknown): TaskTarget | undefined =>
     value instanceof vscode.Uri ? parts.review.active : undefined;
   const owned = new DisposableStore();
+  owned.add(
+    vscode.commands.registerCommand(CommandId.decideCall, (id?: unknown, choice?: unknown) =>
+      told(parts.callApprovals.decide(id, choice), parts.log),
+    ),
+  );
   for (const [id, handler] of Object.entries(handlers)) {
     owned.add(
       vscode.commands.registerCommand(id, (value?: unknown) =>
@@ -167,12 +181,17 @@ class Commands {
   /** Says how everything is that a task needs, and offers to repair what can be. */
   async doctor(repair = false): Promise<void> {
     const uri = await this.parts.endpoint.uri().catch((error: unknown) => messageOf(error));
-    const looking = this.parts.worker.examine({ repair, endpoint: uri, policy: 'there is none yet' });
+    const looking = this.parts.worker.examine({ repair, endpoint: uri, policy: this.parts.worker.policies.describe() });
     const findings = await vscode.window.withProgress({ location: { viewId: ViewId.tasks } }, () => looking);
     this.parts.outputs.showReport(describeFindings(findings));
     if (!findings.some(({ repairable }) => repairable)) return;
     const answer = await vscode.window.showWarningMessage('Codex Worker found something to repair.', 'Repair');
     if (answer === 'Repair') await this.doctor(true);
+  }
+
+  showDecisions(): Promise<void> {
+    this.parts.outputs.showReport(this.parts.policyEditing.decisions());
+    return Promise.resolve();
   }
 
   private get tasks() {

@@ -16,6 +16,11 @@ export const CommandId = {
   showMcpConnection: 'codexWorker.showMcpConnection',
   restartCodex: 'codexWorker.restartCodex',
   doctor: 'codexWorker.doctor',
+  decideCall: 'codexWorker.decideCall',
+  openPolicy: 'codexWorker.openPolicy',
+  createPolicy: 'codexWorker.createPolicy',
+  validatePolicy: 'codexWorker.validatePolicy',
+  showDecisions: 'codexWorker.showDecisions',
 } as const;
 export type CommandId = (typeof CommandId)[keyof typeof CommandId];
 
@@ -36,6 +41,7 @@ export const SettingId = {
   keepFinishedDays: 'codexWorker.keepFinishedDays',
   mcpTransport: 'codexWorker.mcp.transport',
   mcpElicitation: 'codexWorker.mcp.elicitation',
+  policyPath: 'codexWorker.policy.path',
 } as const;
 
 export const ViewId = { tasks: 'codexWorker.tasks' } as const;

@@ -1,3 +1,4 @@
+import { homedir } from 'node:os';
 import { z } from 'zod';
 import * as vscode from 'vscode';
 import { agentApprovals, approvalPolicies, recoveries, type WorkerSettings } from '../core/ports';
@@ -31,6 +32,12 @@ export const settings: WorkerSettings = {
 export function codexPath(): string | null {
   const path = read(SettingId.codexPath, z.string(), '').trim();
   return path === '' ? null : path;
+}
+
+/** The user's policy file; null for the built-in policy. */
+export function policyPath(): string | null {
+  const path = read(SettingId.policyPath, z.string(), '').trim();
+  return path === '' ? null : path.replace(/^~(?=[/\\]|$)/, homedir());
 }
 
 /** How long tasks go on without a window, in ms; null until they are done, 0 not at all. */

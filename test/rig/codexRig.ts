@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, realpath, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { writeCodexHome } from '../../src/demo/codexHome';
@@ -19,6 +19,8 @@ export interface CodexRig {
   readonly codexPath: string;
   readonly model: ScriptedModel;
   readonly env: Readonly<Record<string, string>>;
+  /** A policy without rules: the limits of the built-in one are not what most tests are about. */
+  readonly policyPath: string;
   dispose(): Promise<void>;
 }
 
@@ -30,6 +32,8 @@ export async function startCodexRig(options: { more?: string; modelUrl?: string 
     string,
   ];
   await mkdir(workspace);
+  const policyPath = join(dir, 'policy.yaml');
+  await writeFile(policyPath, '');
   const model = await startScriptedModel();
   await writeCodexHome(codexHome, { modelUrl: options.modelUrl ?? model.url, more: options.more ?? '' });
   const { path: codexPath } = await findCodex(thisMachine(launcherPath, null));
@@ -41,6 +45,7 @@ export async function startCodexRig(options: { more?: string; modelUrl?: string 
     codexPath,
     model,
     env: { CODEX_HOME: codexHome },
+    policyPath,
     dispose: async () => {
       await model.close();
       await rm(dir, { recursive: true, force: true, maxRetries: 5 });
@@ -73,6 +78,8 @@ export interface WorkerRigOptions {
   readonly threadConfig?: Readonly<Record<string, unknown>>;
   readonly dynamicTools?: readonly unknown[];
   readonly lingerMs?: number;
+  /** A policy file; null for the built-in policy. */
+  readonly policyPath?: string | null;
   /** Milliseconds that work goes on without its worker; a keeper owns Codex then. */
   readonly keepMs?: () => number | null;
 }
@@ -89,6 +96,7 @@ export async function startWorker(
     log: (level, message) => lines.push(`${level} ${message}`),
     codexPath: () => rig.codexPath,
     lockWaitMs: 100,
+    policyPath: () => (options.policyPath === undefined ? rig.policyPath : options.policyPath),
     env: rig.env,
     ...(options.threadConfig ? { threadConfig: options.threadConfig } : {}),
     ...(options.dynamicTools ? { dynamicTools: options.dynamicTools } : {}),

@@ -26,6 +26,7 @@ export async function startTestHost(
   const token = newToken();
   const host = await startHttpHost({
     tasks: worker.tasks,
+    gate: worker.policies.gate,
     version,
     log: () => undefined,
     elicitation: () => true,
@@ -62,7 +63,17 @@ export async function connectStdio(
   elicit?: ElicitHandler,
   { fullAccess = true } = {},
 ): Promise<{ client: Client; pid: number }> {
-  const args = [bundled('stdio'), '--state-dir', rig.stateDir, '--codex-path', rig.codexPath, '--root', rig.workspace];
+  const args = [
+    bundled('stdio'),
+    '--state-dir',
+    rig.stateDir,
+    '--codex-path',
+    rig.codexPath,
+    '--root',
+    rig.workspace,
+    '--policy',
+    rig.policyPath,
+  ];
   const transport = new StdioClientTransport({
     command: process.execPath,
     args: [...args, ...(fullAccess ? ['--allow-full-access'] : []), ...more],

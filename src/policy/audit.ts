@@ -1,0 +1,175 @@
+import { createHash } from 'node:crypto';
+import { appendFile, open, rename, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { messageOf } from '../core/errors';
+import type { Log } from '../core/ports';
+
+/** What was decided about a call. Argument values are not in it. */
+export interface AuditEvent {
+  readonly caller: string;
+  /** Name and version of the client's program, as far as it said. */
+  readonly client: string | null;
+  readonly tool: string;
+  /** Names of the arguments. */
+  readonly keys: readonly string[];
+  /** SHA-256 of the arguments' JSON with sorted keys; of the text where they were none. */
+  readonly hash: string;
+  readonly decision: 'allowed' | 'denied' | 'asked' | 'malformed' | 'person';
+  readonly rule: string | null;
+  /** Who approved or refused it, when somebody was asked. */
+  readonly by: string | null;
+  readonly tasks: readonly string[];
+}
+
+const lineSchema = z.looseObject({
+  t: z.number(),
+  previous: z.string(),
+  caller: z.string(),
+  client: z.string().nullable(),
+  tool: z.string(),
+  decision: z.string(),
+  rule: z.string().nullable(),
+  by: z.string().nullable(),
+  tasks: z.array(z.string()),
+});
+export type AuditLine = z.infer<typeof lineSchema>;
+
+export const auditFile = 'audit.jsonl';
+const olderFile = 'audit.1.jsonl';
+const fileLimit = 16 * 1024 * 1024;
+/** Before the first line. */
+const beginning = '0'.repeat(64);
+const recentLimit = 200;
+
+/**
+ * A line an event in `audit.jsonl` of a state directory, mode 0600; at 16 MB it becomes `audit.1.jsonl`. Each line holds the
+ * hash of the line before it, so that a missing or changed one shows. One writer a directory.
+ */
+export class AuditTrail {
+  private writing: Promise<void> = Promise.resolve();
+  private readonly recentLines: AuditLine[] = [];
+  private bytes: number;
+  private troubled = false;
+  private previous: string;
+  private readonly dir: string;
+  private readonly log: Log;
+
+  private constructor(dir: string, previous: string, bytes: number, log: Log) {
+    this.dir = dir;
+    this.previous = previous;
+    this.bytes = bytes;
+    this.log = log;
+  }
+
+  /** Goes on after the last line that is there. */
+  static async open(dir: string, log: Log): Promise<AuditTrail> {
+    const path = join(dir, auditFile);
+    let last: string | null = null;
+    for await (const line of linesOf(path)) last = line;
+    const { size } = await stat(path).catch(() => ({ size: 0 }));
+    if (last === null) for await (const line of linesOf(join(dir, olderFile))) last = line;
+    return new AuditTrail(dir, last === null ? beginning : hashOfLine(last), size, log);
+  }
+
+  /** The latest events, oldest first. */
+  get recent(): readonly AuditLine[] {
+    return this.recentLines;
+  }
+
+  record(event: AuditEvent): void {
+    const line = { t: Date.now(), ...event, tasks: [...event.tasks], previous: this.previous };
+    const text = JSON.stringify(line);
+    this.previous = hashOfLine(text);
+    this.recentLines.push(line);
+    if (this.recentLines.length > recentLimit) this.recentLines.shift();
+    this.writing = this.writing.then(() => this.write(`${text}\n`));
+  }
+
+  /** Resolves when everything is written, as far as it can be. */
+  flush(): Promise<void> {
+    return this.writing;
+  }
+
+  private async write(text: string): Promise<void> {
+    const path = join(this.dir, auditFile);
+    try {
+      if (this.bytes > fileLimit) {
+        await rename(path, join(this.dir, olderFile));
+        this.bytes = 0;
+      }
+      await appendFile(path, text, { mode: 0o600 });
+      this.bytes += Buffer.byteLength(text);
+    } catch (error) {
+      if (!this.troubled) this.log('error', `The audit trail cannot be written: ${messageOf(error)}`);
+      this.troubled = true;
+    }
+  }
+}
+
+export interface AuditReport {
+  readonly lines: number;
+  /** The first line that does not follow from the one before it; null when all do. */
+  readonly broken: { readonly file: string; readonly line: number } | null;
+}
+
+/** Looks whether a line is missing or was changed. What was cut off at the end of the newest file cannot show. */
+export async function verifyAudit(dir: string): Promise<AuditReport> {
+  let previous: string | null = null;
+  let lines = 0;
+  for (const name of [olderFile, auditFile]) {
+    let line = 0;
+    for await (const text of linesOf(join(dir, name))) {
+      line++;
+      lines++;
+      const parsed = parseLine(text);
+      // The oldest file that is kept begins where an older one ended.
+      const follows =
+        previous === null ? name === olderFile || parsed?.previous === beginning : parsed?.previous === previous;
+      if (!parsed || !follows) return { lines, broken: { file: join(dir, name), line } };
+      previous = hashOfLine(text);
+    }
+  }
+  return { lines, broken: null };
+}
+
+/** All lines that are kept, oldest first; what is no line of a trail is left out. */
+export async function* readAudit(dir: string): AsyncGenerator<AuditLine> {
+  for (const name of [olderFile, auditFile]) {
+    for await (const text of linesOf(join(dir, name))) {
+      const line = parseLine(text);
+      if (line) yield line;
+    }
+  }
+}
+
+/** One line of the trail, for people. */
+export function describeDecision({ t, decision, tool, tasks, caller, client, rule, by }: AuditLine): string {
+  const why = [rule, by].filter((part) => part !== null).join(', ');
+  const parts = [
+    new Date(t).toISOString(),
+    decision,
+    tool,
+    tasks.join(' '),
+    `by ${client ?? caller}`,
+    why && `(${why})`,
+  ];
+  return parts.filter((part) => part !== '').join(' ');
+}
+
+function parseLine(text: string): AuditLine | null {
+  try {
+    return lineSchema.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
+}
+
+async function* linesOf(path: string): AsyncGenerator<string> {
+  const file = await open(path).catch(() => null);
+  if (file) yield* file.readLines();
+}
+
+function hashOfLine(line: string): string {
+  return createHash('sha256').update(line).digest('hex');
+}

@@ -1,0 +1,171 @@
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { type Disposable, DisposableStore } from '../core/disposable';
+import { Emitter } from '../core/emitter';
+import { messageOf } from '../core/errors';
+import type { Log } from '../core/ports';
+import { AuditTrail } from './audit';
+import { builtIn, policyOf } from './builtIn';
+import { Counters } from './counters';
+import { type Policy, ruleCount } from './policy';
+import { PolicyFile, summaryOf } from './policyFile';
+import { PolicyGate, type PolicyGateOptions } from './policyGate';
+
+export interface PoliciesOptions extends Pick<PolicyGateOptions, 'factsOf' | 'personPresent' | 'silentWaitMs'> {
+  /** Where counters and the audit trail are kept; nobody else writes there. */
+  readonly stateDir: string;
+  /** The user's file; null for the built-in policy. */
+  readonly path: () => string | null;
+  /** Workspace folders, whose own files can only tighten. */
+  readonly roots: () => readonly string[];
+  readonly log: Log;
+}
+
+/** A workspace's own policy, in each of its folders. */
+export const workspaceFile = join('.codex-worker', 'policy.yaml');
+const countersFile = 'policy-counters.json';
+const saveEveryMs = 200;
+const userPolicy = 'user';
+
+const nothing = policyOf('');
+
+/** All policies that apply, with what was counted for them, and the gate that judges by them. */
+export class Policies implements Disposable {
+  private readonly owned = new DisposableStore();
+  private readonly emitter = this.owned.add(new Emitter<undefined>());
+  /** A policy was read again. */
+  readonly onDidChange = this.emitter.event;
+  readonly gate: PolicyGate;
+  readonly audit: AuditTrail;
+  private files = new Map<string, { readonly file: PolicyFile; readonly listener: Disposable }>();
+  private readonly counters = new Map<string, Counters>();
+  private saving: NodeJS.Timeout | undefined;
+  private readonly options: PoliciesOptions;
+
+  private constructor(options: PoliciesOptions, audit: AuditTrail) {
+    this.options = options;
+    this.audit = audit;
+    this.gate = this.owned.add(
+      new PolicyGate({
+        ...options,
+        policies: () => this.current(),
+        onDidChangePolicies: (listener) => this.emitter.event(listener),
+        counters: (policy) => this.countersOf(policy),
+        audit: (event) => {
+          audit.record(event);
+          this.saving ??= setTimeout(() => void this.save(), saveEveryMs);
+        },
+        base: () => options.roots()[0] ?? options.stateDir,
+      }),
+    );
+    this.look();
+  }
+
+  static async open(options: PoliciesOptions): Promise<Policies> {
+    const policies = new Policies(options, await AuditTrail.open(options.stateDir, options.log));
+    await policies.loadCounters();
+    return policies;
+  }
+
+  /** What is wrong with the files, a line a file. */
+  get troubles(): readonly string[] {
+    return [...this.files.values()].flatMap(({ file }) => summaryOf(file) ?? []);
+  }
+
+  /** Where the rules come from and how many there are, in one line. */
+  describe(): string {
+    const rules = [...this.current().values()].reduce((sum, policy) => sum + ruleCount(policy), 0);
+    const paths = [...this.files.values()].map(({ file }) => file).filter((file) => file.policy !== nothing);
+    const sources = paths.map(({ path }) => path);
+    const from = this.options.path() === null ? ['built in', ...sources] : sources;
+    return `${rules} rules, ${from.join(' and ')}`;
+  }
+
+  /** Writes what is left. */
+  async close(): Promise<void> {
+    await this.save();
+    await this.audit.flush();
+    this.dispose();
+  }
+
+  dispose(): void {
+    clearTimeout(this.saving);
+    for (const { file, listener } of this.files.values()) {
+      listener.dispose();
+      file.dispose();
+    }
+    this.files.clear();
+    this.owned.dispose();
+  }
+
+  private current(): ReadonlyMap<string, Policy> {
+    this.look();
+    const all = new Map<string, Policy>();
+    if (!this.files.has(userPolicy)) all.set(userPolicy, builtIn);
+    for (const [name, { file }] of this.files) all.set(name, file.policy);
+    return all;
+  }
+
+  /** Follows the settings: a path or a folder that is new is read, one that is gone is forgotten. */
+  private look(): void {
+    const path = this.options.path();
+    const wanted = new Map<string, string>(path === null ? [] : [[userPolicy, path]]);
+    for (const root of this.options.roots()) wanted.set(`workspace ${root}`, join(root, workspaceFile));
+    for (const [name, { file, listener }] of this.files) {
+      if (wanted.get(name) === file.path) continue;
+      listener.dispose();
+      file.dispose();
+      this.files.delete(name);
+    }
+    for (const [name, one] of wanted) {
+      if (!this.files.has(name)) this.add(name, one);
+    }
+  }
+
+  private add(name: string, path: string): void {
+    const file = new PolicyFile({ path, missing: name === userPolicy ? null : nothing });
+    const listener = file.onDidChange(() => {
+      this.tell(file);
+      this.emitter.fire(undefined);
+    });
+    this.files.set(name, { file, listener });
+    if (file.mistakes.length > 0) this.tell(file);
+  }
+
+  private tell(file: PolicyFile): void {
+    const trouble = summaryOf(file);
+    if (trouble === null) this.options.log('info', `The policy ${file.path} is in force.`);
+    else this.options.log('error', `The policy is bad, and what was good before it stays in force: ${trouble}`);
+  }
+
+  private countersOf(policy: string): Counters {
+    const known = this.counters.get(policy) ?? new Counters();
+    this.counters.set(policy, known);
+    return known;
+  }
+
+  private async loadCounters(): Promise<void> {
+    const path = join(this.options.stateDir, countersFile);
+    try {
+      const stored = z.record(z.string(), z.string()).parse(JSON.parse(await readFile(path, 'utf8')));
+      for (const [policy, text] of Object.entries(stored)) this.countersOf(policy).load(text);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
+      this.options.log('warn', `What the policy had counted is lost: ${messageOf(error).slice(0, 300)}`);
+    }
+  }
+
+  private async save(): Promise<void> {
+    clearTimeout(this.saving);
+    this.saving = undefined;
+    const path = join(this.options.stateDir, countersFile);
+    const stored = Object.fromEntries([...this.counters].map(([policy, counters]) => [policy, counters.save()]));
+    try {
+      await writeFile(`${path}.new`, JSON.stringify(stored), { mode: 0o600 });
+      await rename(`${path}.new`, path);
+    } catch (error) {
+      this.options.log('warn', `What the policy counts cannot be kept: ${messageOf(error)}`);
+    }
+  }
+}

@@ -1,0 +1,104 @@
+import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import type { Disposable } from '../core/disposable';
+import { Emitter } from '../core/emitter';
+import { messageOf } from '../core/errors';
+import { everyTool, innerActions, type Policy, type Rule } from './policy';
+import { describeMistake, type Mistake, readPolicy } from './readPolicy';
+
+export interface PolicyFileOptions {
+  readonly path: string;
+  /** What holds while there is no file; null makes a missing file a mistake. */
+  readonly missing: Policy | null;
+}
+
+/** A change takes effect within half a second: this often the file is looked at, in ms. */
+const lookEveryMs = 200;
+
+/**
+ * One policy file and what it says now. While it is bad the last good policy stays in force; at the first look a bad file
+ * means that everything is denied.
+ */
+export class PolicyFile implements Disposable {
+  private current: Policy;
+  private found: readonly Mistake[] = [];
+  private text: string | null = null;
+  private readonly emitter = new Emitter<undefined>();
+  /** It was read again, with or without mistakes. */
+  readonly onDidChange = this.emitter.event;
+  readonly path: string;
+  private readonly missing: Policy | null;
+
+  constructor({ path, missing }: PolicyFileOptions) {
+    this.path = path;
+    this.missing = missing;
+    this.current = denyAll(`The policy file ${path} is bad, so everything is denied until it is corrected.`);
+    this.read();
+    watchFile(path, { interval: lookEveryMs, persistent: false }, this.onLook);
+  }
+
+  get policy(): Policy {
+    return this.current;
+  }
+
+  /** What is wrong with the file; then its last good state is in force. */
+  get mistakes(): readonly Mistake[] {
+    return this.found;
+  }
+
+  dispose(): void {
+    unwatchFile(this.path, this.onLook);
+    this.emitter.dispose();
+  }
+
+  private readonly onLook = (): void => {
+    if (this.read()) this.emitter.fire(undefined);
+  };
+
+  /** Whether something changed. */
+  private read(): boolean {
+    const before = this.found;
+    try {
+      const text = readFileSync(this.path, 'utf8');
+      if (text === this.text) return false;
+      this.text = text;
+      this.take(text);
+      return true;
+    } catch (error) {
+      this.text = null;
+      if (this.missing && (error as NodeJS.ErrnoException).code === 'ENOENT') {
+        this.current = this.missing;
+        this.found = [];
+      } else {
+        this.found = [{ ...fileStart, message: `cannot be read: ${messageOf(error)}` }];
+      }
+      return before[0]?.message !== this.found[0]?.message;
+    }
+  }
+
+  private take(text: string): void {
+    const { policy, mistakes = [] } = readPolicy(text);
+    this.found = mistakes;
+    if (policy) this.current = policy;
+  }
+}
+
+const fileStart = { line: 1, column: 1, endLine: 1, endColumn: 1, path: '' } as const;
+
+/** One line that says what is wrong with a file, and how much more. */
+export function summaryOf({ path, mistakes }: PolicyFile): string | null {
+  const [first, ...more] = mistakes;
+  if (!first) return null;
+  return describeMistake(path, first) + (more.length > 0 ? `, and ${more.length} more mistakes` : '');
+}
+
+function denyAll(reason: string): Policy {
+  const rule: Rule = { name: 'bad policy', action: 'deny', reason, conditions: [], use: null, approvalTimeoutMs: null };
+  return {
+    description: reason,
+    default: 'allow',
+    hide: new Set(),
+    approvalTimeoutMs: 0,
+    unseen: 'refuse',
+    tools: new Map([everyTool, ...innerActions].map((tool) => [tool, [rule]])),
+  };
+}

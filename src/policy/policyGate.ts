@@ -1,0 +1,293 @@
+import { type Disposable, DisposableStore } from '../core/disposable';
+import { Emitter } from '../core/emitter';
+import { CallError } from '../core/errors';
+import { hashOf } from '../core/hash';
+import type { CallerId } from '../core/news';
+import type { ApprovalChoice, GatedCall, ToolGate } from '../core/toolGate';
+import { type Approval, Approvals, type Outcome } from './approvals';
+import type { AuditEvent } from './audit';
+import type { Counters } from './counters';
+import { type Action, type Circumstances, type Decision, evaluate, type Increment, type TaskFacts } from './evaluate';
+import { innerActions, isHidden, type Policy } from './policy';
+import { realPath } from './realPath';
+
+export interface PolicyGateOptions {
+  /** The policies that apply at once, by a name that stays; read at each call. */
+  readonly policies: () => ReadonlyMap<string, Policy>;
+  readonly onDidChangePolicies: (listener: () => void) => Disposable;
+  readonly counters: (policy: string) => Counters;
+  readonly audit: (event: AuditEvent) => void;
+  /** Where relative paths begin. */
+  readonly base: () => string;
+  /** What rules may know of a task; undefined when there is none. */
+  readonly factsOf: (id: string, caller: CallerId) => TaskFacts | undefined;
+  /** Whether there is an editor in which a person can answer. */
+  readonly personPresent: () => boolean;
+  readonly now?: () => number;
+  /** How long a call without progress waits for a person, in ms; VS Code's agent gives up after a minute. */
+  readonly silentWaitMs?: number;
+}
+
+const defaultSilentWaitMs = 45_000;
+const rounds = 20;
+const sessionLimit = 1_000;
+
+type Asking = Decision & { kind: 'ask' };
+interface Verdict {
+  readonly policy: string;
+  readonly decision: Decision;
+}
+
+/** Judges every call of a tool by all policies at once: the strictest answer wins. */
+export class PolicyGate implements ToolGate, Disposable {
+  private readonly owned = new DisposableStore();
+  private readonly changeEmitter = this.owned.add(new Emitter<undefined>());
+  readonly onDidChange = this.changeEmitter.event;
+  readonly approvals: Approvals;
+  /** What was allowed for a session: caller, tool and rules. */
+  private readonly sessions = new Set<string>();
+  private readonly now: () => number;
+  private readonly options: PolicyGateOptions;
+
+  constructor(options: PolicyGateOptions) {
+    this.options = options;
+    this.now = options.now ?? Date.now;
+    this.approvals = this.owned.add(new Approvals(this.now));
+    this.owned.add(options.onDidChangePolicies(() => this.changeEmitter.fire(undefined)));
+  }
+
+  isHidden(tool: string): boolean {
+    return [...this.options.policies().values()].some((policy) => isHidden(policy, tool));
+  }
+
+  get hidesTasks(): boolean {
+    const waiting: Action = { tool: 'wait-task', args: {}, tasks: [] };
+    return this.decide(waiting, '').some(({ decision }) => decision.kind === 'deny' && decision.retryAfterMs === null);
+  }
+
+  async pass<T>(call: GatedCall, run: () => Promise<T>): Promise<T> {
+    const giveBack = await this.admit(call);
+    try {
+      return await run();
+    } catch (error) {
+      // A failed call uses up nothing.
+      giveBack();
+      throw error;
+    }
+  }
+
+  noteMalformed(caller: CallerId, client: string | null, tool: string, text: string): void {
+    const hash = hashOf(text);
+    this.options.audit({
+      caller,
+      client,
+      tool,
+      keys: [],
+      hash,
+      decision: 'malformed',
+      rule: null,
+      by: null,
+      tasks: [],
+    });
+  }
+
+  /** What each policy says, and nothing else: no counter moves and nobody is asked. */
+  judge(call: Pick<GatedCall, 'tool' | 'args' | 'caller'>): Decision {
+    return strictest(this.decide(this.actionOf(call), call.caller)).decision;
+  }
+
+  dispose(): void {
+    this.owned.dispose();
+  }
+
+  /** Resolves when the call may run, to what takes its counting back. */
+  private async admit(call: GatedCall): Promise<() => void> {
+    let approval: Approval | null = null;
+    for (let round = 0; round < rounds; round++) {
+      // From here to the counting nothing may wait: a thousand calls at once are judged one after the other.
+      const verdicts = this.decide(this.actionOf(call), call.caller);
+      const { decision } = strictest(verdicts);
+      if (decision.kind === 'deny') throw this.denied(call, decision);
+      this.assertEnforceable(call);
+      const rules = namesOfAsking(verdicts);
+      const key = keyOf(call, rules);
+      if (decision.kind === 'allow' || this.sessions.has(sessionKeyOf(call, rules))) {
+        return this.allow(call, verdicts, decision.kind === 'allow' ? null : 'session');
+      }
+      if (approval?.key === key && this.approvals.take(approval)) {
+        this.assertApproved(call, rules, approval.outcome ?? 'withdrawn');
+        if (approval.outcome === 'session') this.rememberSession(sessionKeyOf(call, rules));
+        return this.allow(call, verdicts, 'person');
+      }
+      approval = await this.approvalFor(call, decision, rules, key);
+    }
+    throw required(call, 'The policy changes too fast to judge it.', true);
+  }
+
+  /** The ended approval for a call. Throws when nobody has answered yet. */
+  private async approvalFor(
+    call: GatedCall,
+    { rule, timeoutMs }: Asking,
+    rules: string,
+    key: string,
+  ): Promise<Approval> {
+    const known = this.approvals.find(key);
+    if (!known) this.assertSomebody(call, rules);
+    const approval =
+      known ?? this.ask(call, key, rules, rule.reason ?? `Rule "${rule.name}" wants an approval.`, timeoutMs);
+    call.progress?.('Waiting for a person to approve this call.');
+    const limitMs = call.progress ? null : (this.options.silentWaitMs ?? defaultSilentWaitMs);
+    await this.approvals.wait(approval, limitMs, call.signal);
+    call.signal.throwIfAborted();
+    if (approval.outcome !== null) return approval;
+    throw required(call, 'A person was asked and has not answered yet.', true);
+  }
+
+  /** Refuses to start what the policy could not hold. */
+  private assertEnforceable(call: GatedCall): void {
+    const startsWork = call.tool === 'spawn-task' || call.tool === 'message-task';
+    const policies = [...this.options.policies().values()];
+    const open = policies.find(
+      (policy) => policy.unseen === 'refuse' && innerActions.some((one) => policy.tools.has(one)),
+    );
+    if (!startsWork || !open) return;
+    this.record(call, 'denied', 'codex/…', null);
+    throw new CallError(
+      'policy_unenforceable',
+      'The policy has rules for codex/…, which this version does not enforce.',
+      {
+        hint: 'The person can remove these rules, or say "unseen: allow" in the policy.',
+      },
+    );
+  }
+
+  private assertSomebody(call: GatedCall, rules: string): void {
+    if (this.approvals.full) throw required(call, 'Too many calls wait for a person already.', true);
+    if (this.options.personPresent() || call.ask) return;
+    this.record(call, 'denied', rules, null);
+    throw required(call, 'The policy wants a person to approve this call, and there is nobody to ask.', false);
+  }
+
+  private ask(call: GatedCall, key: string, rule: string, reason: string, timeoutMs: number): Approval {
+    const { tool, args, caller, client } = call;
+    const approval = this.approvals.ask(key, { tool, args, caller, client, rule, reason }, timeoutMs);
+    this.record(call, 'asked', rule, null);
+    if (!this.options.personPresent() && call.ask) this.askCaller(call.ask, approval, call.signal);
+    return approval;
+  }
+
+  private askCaller(ask: NonNullable<GatedCall['ask']>, { question }: Approval, signal: AbortSignal): void {
+    const answer = (choice: ApprovalChoice): unknown => this.approvals.answer(question.id, choice);
+    // Who cannot be asked has not approved.
+    ask(question, signal).then(answer, () => answer('deny'));
+  }
+
+  private assertApproved(call: GatedCall, rule: string, outcome: Outcome): void {
+    if (outcome === 'once' || outcome === 'session') return;
+    this.record(call, 'denied', rule, outcome === 'deny' ? 'person' : outcome);
+    if (outcome === 'deny') {
+      throw new CallError('policy_denied', `The person denied this call of ${call.tool}.`, {
+        hint: 'Do not try it again unless the person asks you to.',
+      });
+    }
+    throw new CallError('approval_timeout', `Nobody approved this call of ${call.tool} in time.`, {
+      hint: 'Call it again to ask once more, or ask the person first.',
+      retryable: true,
+    });
+  }
+
+  private allow(call: GatedCall, verdicts: readonly Verdict[], by: string | null): () => void {
+    const back = verdicts.flatMap(({ policy, decision }) =>
+      incrementsOf(decision).map(({ use, by: amount }) => this.options.counters(policy).add(use, amount, call.caller)),
+    );
+    this.record(call, 'allowed', by === null ? null : namesOfAsking(verdicts), by);
+    return () => back.forEach((giveBack) => giveBack());
+  }
+
+  private denied(call: GatedCall, { rule, reason, retryAfterMs }: Decision & { kind: 'deny' }): CallError {
+    this.record(call, 'denied', rule, null);
+    return new CallError('policy_denied', reason, {
+      hint:
+        retryAfterMs === null
+          ? `Rule "${rule}" of the policy forbids it; the person can change it.`
+          : 'Wait, then try again.',
+      retryable: retryAfterMs !== null,
+      ...(retryAfterMs === null ? {} : { retryAfterMs: Math.ceil(retryAfterMs) }),
+    });
+  }
+
+  private record(call: GatedCall, decision: AuditEvent['decision'], rule: string | null, by: string | null): void {
+    const { caller, client, tool, args } = call;
+    const about = { caller, client, tool, keys: Object.keys(args).slice(0, 50), hash: hashOf(args) };
+    this.options.audit({ ...about, decision, rule, by, tasks: taskIdsOf(args) });
+  }
+
+  private rememberSession(key: string): void {
+    if (this.sessions.size >= sessionLimit) this.sessions.clear();
+    this.sessions.add(key);
+  }
+
+  private decide(action: Action, caller: CallerId): readonly Verdict[] {
+    return [...this.options.policies()].map(([policy, one]) => {
+      const counters = this.options.counters(policy);
+      const circumstances: Circumstances = {
+        base: this.options.base(),
+        realPath,
+        valueOf: (scope, counter) => counters.valueOf(scope, counter, caller),
+        freeIn: (use, by) => counters.freeIn(use, by, caller),
+      };
+      return { policy, decision: evaluate(one, action, circumstances) };
+    });
+  }
+
+  private actionOf({ tool, args, caller }: Pick<GatedCall, 'tool' | 'args' | 'caller'>): Action {
+    return { tool, args, tasks: taskIdsOf(args).map((id) => this.options.factsOf(id, caller) ?? {}) };
+  }
+}
+
+const order = ['deny', 'ask', 'allow'] as const;
+
+/** The strictest of several; the first of equals. Nothing said is allowed. */
+function strictest(verdicts: readonly Verdict[]): Verdict {
+  const byKind = order.map((kind) => verdicts.find(({ decision }) => decision.kind === kind));
+  return (
+    byKind.find((one) => one !== undefined) ?? { policy: '', decision: { kind: 'allow', rule: null, increments: [] } }
+  );
+}
+
+function incrementsOf(decision: Decision): readonly Increment[] {
+  return decision.kind === 'deny' ? [] : decision.increments;
+}
+
+function namesOfAsking(verdicts: readonly Verdict[]): string {
+  const names = verdicts.flatMap(({ decision }) => (decision.kind === 'ask' ? [decision.rule.name] : []));
+  return names.join(', ');
+}
+
+/** An approval holds for the caller, the exact arguments and the rules that want it. */
+function keyOf({ caller, tool, args }: GatedCall, rules: string): string {
+  return hashOf([caller, tool, args, rules]);
+}
+
+function sessionKeyOf({ caller, tool }: GatedCall, rules: string): string {
+  return hashOf([caller, tool, rules]);
+}
+
+const idLimit = 50;
+
+/** The tasks that the arguments of any of the tools name. */
+function taskIdsOf({ task_id }: Readonly<Record<string, unknown>>): readonly string[] {
+  const ids: readonly unknown[] = Array.isArray(task_id) ? task_id : [task_id];
+  return [...new Set(ids.filter((id) => typeof id === 'string'))].slice(0, idLimit);
+}
+
+function required({ tool }: GatedCall, message: string, retryable: boolean): CallError {
+  const hint = retryable
+    ? `Call ${tool} again with the same arguments to pick up the answer.`
+    : 'Have the person do it, or change the policy.';
+  return new CallError('approval_required', message, {
+    hint,
+    retryable,
+    ...(retryable ? { retryAfterMs: 5_000 } : {}),
+  });
+}

@@ -1,0 +1,105 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join } from 'node:path';
+import * as vscode from 'vscode';
+import { DisposableStore } from '../core/disposable';
+import { builtInText, describeDecision, type Policies, readPolicy, scaffoldText, workspaceFile } from '../worker';
+import { SettingId } from './ids';
+import { policyPath, settings } from './settings';
+
+/** Mistakes of policy files in the Problems panel while they are typed, and the commands that open and make them. */
+export class PolicyEditing implements vscode.Disposable {
+  private readonly owned = new DisposableStore();
+  private readonly mistakes = this.owned.add(vscode.languages.createDiagnosticCollection('Codex Worker policy'));
+  private readonly policies: Policies;
+
+  constructor(policies: Policies) {
+    this.policies = policies;
+    this.owned.add(vscode.workspace.onDidOpenTextDocument((document) => this.look(document)));
+    this.owned.add(vscode.workspace.onDidChangeTextDocument(({ document }) => this.look(document)));
+    this.owned.add(vscode.workspace.onDidCloseTextDocument(({ uri }) => this.mistakes.delete(uri)));
+    for (const document of vscode.workspace.textDocuments) this.look(document);
+  }
+
+  dispose(): void {
+    this.owned.dispose();
+  }
+
+  /** Opens the user's file, or shows what holds without one. */
+  async open(): Promise<void> {
+    const path = policyPath();
+    const document =
+      path === null
+        ? await vscode.workspace.openTextDocument({ language: 'yaml', content: builtInText })
+        : await vscode.workspace.openTextDocument(path);
+    await vscode.window.showTextDocument(document);
+    if (path !== null) return;
+    const create = 'Create Policy';
+    const text = 'This is the built-in policy; a change of it has no effect. Create a file to have your own.';
+    if ((await vscode.window.showInformationMessage(text, create)) === create) await this.create();
+  }
+
+  /** Makes a commented file, for the user or for this workspace, and opens it. An existing one is opened as it is. */
+  async create(): Promise<void> {
+    const [root] = settings.roots();
+    const own = {
+      label: 'My policy',
+      detail: 'Holds in every window of this machine.',
+      path: policyPath() ?? ownPath(),
+    };
+    const shared = {
+      label: 'Policy of this workspace',
+      detail: 'Can only tighten yours.',
+      path: join(root ?? '', workspaceFile),
+    };
+    const options = { placeHolder: 'For whom?' };
+    const picked = root === undefined ? own : await vscode.window.showQuickPick([own, shared], options);
+    if (!picked) return;
+    await mkdir(dirname(picked.path), { recursive: true });
+    await writeFile(picked.path, scaffoldText, { flag: 'wx', mode: 0o600 }).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    });
+    if (picked === own && policyPath() === null) {
+      await vscode.workspace
+        .getConfiguration()
+        .update(SettingId.policyPath, picked.path, vscode.ConfigurationTarget.Global);
+    }
+    await vscode.window.showTextDocument(await vscode.workspace.openTextDocument(picked.path));
+  }
+
+  /** Says what is wrong with the policies that are in force. */
+  validate(): Promise<void> {
+    const { troubles } = this.policies;
+    if (troubles.length === 0)
+      void vscode.window.showInformationMessage(`The policy is good: ${this.policies.describe()}.`);
+    else void vscode.window.showErrorMessage(`What was good before stays in force. ${troubles.join('; ')}`);
+    return Promise.resolve();
+  }
+
+  /** The latest decisions, newest first. */
+  decisions(): string {
+    const lines = this.policies.audit.recent.map(describeDecision).toReversed();
+    return `${this.policies.describe()}\n\n${lines.length === 0 ? 'Nothing was decided yet.' : lines.join('\n')}\n`;
+  }
+
+  private look(document: vscode.TextDocument): void {
+    const { fsPath } = document.uri;
+    if (fsPath !== policyPath() && !fsPath.endsWith(workspaceFile)) return;
+    const found = readPolicy(document.getText()).mistakes ?? [];
+    this.mistakes.set(
+      document.uri,
+      found.map(({ line, column, endLine, endColumn, path, message }) => {
+        const range = new vscode.Range(line - 1, column - 1, endLine - 1, endColumn - 1);
+        return new vscode.Diagnostic(
+          range,
+          path === '' ? message : `${path}: ${message}`,
+          vscode.DiagnosticSeverity.Error,
+        );
+      }),
+    );
+  }
+}
+
+function ownPath(): string {
+  return join(homedir(), '.codex-worker', 'policy.yaml');
+}

@@ -1,0 +1,345 @@
+import fc from 'fast-check';
+import { appendFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { ApprovalChoice, GatedCall } from '../../src/core/toolGate';
+import { AuditTrail, verifyAudit } from '../../src/policy/audit';
+import { builtIn, scaffoldText } from '../../src/policy/builtIn';
+import { Policies } from '../../src/policy/policies';
+import type { PolicyGate } from '../../src/policy/policyGate';
+import { readPolicy } from '../../src/policy/readPolicy';
+
+let dir: string;
+let path: string;
+let policies: Policies;
+let gate: PolicyGate;
+let personPresent = true;
+const lines: string[] = [];
+const log = (_level: string, message: string): void => void lines.push(message);
+
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), 'codex-worker-gate-'));
+  path = join(dir, 'user.yaml');
+  personPresent = true;
+  lines.length = 0;
+});
+afterEach(async () => {
+  await policies.close();
+  await rm(dir, { recursive: true, force: true });
+});
+
+async function open(text: string | null, silentWaitMs = 50): Promise<void> {
+  if (text !== null) await writeFile(path, text);
+  policies = await Policies.open({
+    stateDir: dir,
+    path: () => (text === null ? null : path),
+    roots: () => [dir],
+    log,
+    factsOf: (id, caller) => (id.startsWith('no-') ? undefined : { spawned_by_caller: id.startsWith(caller) }),
+    personPresent: () => personPresent,
+    silentWaitMs,
+  });
+  gate = policies.gate;
+}
+
+function callOf(more: Partial<GatedCall> = {}): GatedCall {
+  const never = new AbortController().signal;
+  return {
+    tool: 't',
+    args: {},
+    caller: 'me',
+    client: 'test 1',
+    signal: never,
+    progress: undefined,
+    ask: undefined,
+    ...more,
+  };
+}
+
+const done = (): Promise<string> => Promise.resolve('done');
+const pass = (more: Partial<GatedCall> = {}): Promise<string> => gate.pass(callOf(more), done);
+/** The code of the refusal, or what the call gave. */
+const outcome = (more: Partial<GatedCall> = {}): Promise<string> =>
+  pass(more).catch((error: unknown) => (error as { code?: string }).code ?? String(error));
+const patient = { progress: () => undefined };
+
+async function answer(choice: ApprovalChoice): Promise<void> {
+  const [question] = await vi.waitFor(() => {
+    expect(gate.approvals.open).not.toEqual([]);
+    return gate.approvals.open;
+  });
+  expect(gate.approvals.answer(question!.id, choice)).toBe(true);
+}
+
+const ask = 'tools: {t: {rules: [{action: require_approval, reason: sure?, name: careful}]}}';
+
+describe('a call', () => {
+  it('that is denied is told the reason, and when to try again', async () => {
+    await open('tools: {t: {rules: [{action: deny, reason: no}]}, u: {rules: [{rate_limit: 1/hour}]}}');
+    await expect(pass()).rejects.toMatchObject({ code: 'policy_denied', message: 'no', retryable: false });
+    expect(await outcome({ tool: 'u' })).toBe('done');
+    await expect(pass({ tool: 'u' })).rejects.toMatchObject({ code: 'policy_denied', retryable: true });
+    const refused: unknown = await pass({ tool: 'u' }).catch((error: unknown) => error);
+    const { retryAfterMs } = refused as { retryAfterMs: number };
+    expect(retryAfterMs).toBeGreaterThan(0);
+    expect(retryAfterMs).toBeLessThanOrEqual(3_600_000);
+    expect(await outcome({ tool: 'T' })).toBe('done');
+  });
+
+  it('among a thousand at once passes a limit of ten with nine others', async () => {
+    await open('tools: {t: {rules: [{rate_limit: 10/day}]}}');
+    const outcomes = await Promise.all(Array.from({ length: 1_000 }, () => outcome()));
+    expect(outcomes.filter((one) => one === 'done')).toHaveLength(10);
+  });
+
+  it('that fails uses up nothing', async () => {
+    await open('tools: {t: {rules: [{rate_limit: 1/day}, {rate_limit: 1/hour}]}}');
+    await expect(gate.pass(callOf(), () => Promise.reject(new Error('failed')))).rejects.toThrow('failed');
+    expect([await outcome(), await outcome()]).toEqual(['done', 'policy_denied']);
+  });
+
+  it('is counted over a restart', async () => {
+    await open('tools: {t: {rules: [{rate_limit: 1/day}]}}');
+    expect(await outcome()).toBe('done');
+    await policies.close();
+    await open('tools: {t: {rules: [{rate_limit: 1/day}]}}');
+    expect(await outcome()).toBe('policy_denied');
+  });
+});
+
+describe('an approval', () => {
+  it('shows who asks for what and why, and lets the call through once', async () => {
+    await open(ask);
+    const waiting = outcome({ ...patient, args: { task_id: 'x' } });
+    await vi.waitFor(() => {
+      expect(gate.approvals.open).toMatchObject([
+        { caller: 'me', client: 'test 1', tool: 't', args: { task_id: 'x' }, rule: 'careful', reason: 'sure?' },
+      ]);
+    });
+    await answer('once');
+    expect(await waiting).toBe('done');
+    const again = outcome({ ...patient, args: { task_id: 'x' } });
+    await answer('deny');
+    expect(await again).toBe('policy_denied');
+  });
+
+  it('is picked up by the same call, once, when nobody answered in time', async () => {
+    await open(ask);
+    await expect(pass()).rejects.toMatchObject({ code: 'approval_required', retryable: true });
+    expect(gate.approvals.open).toHaveLength(1);
+    await answer('once');
+    expect([await outcome(), await outcome()]).toEqual(['done', 'approval_required']);
+  });
+
+  it.each<[what: string, more: Partial<GatedCall>]>([
+    ['other arguments', { args: { a: 2 } }],
+    ['more arguments', { args: { a: 1, b: 1 } }],
+    ['another caller', { caller: 'somebody else' }],
+    ['another tool', { tool: 'u' }],
+  ])('is of no use to a call with %s', async (_, more) => {
+    await open('tools: {"*": {rules: [{action: require_approval}]}}');
+    expect(await outcome({ args: { a: 1 } })).toBe('approval_required');
+    await answer('once');
+    expect(await outcome({ args: { a: 1 }, ...more })).toBe('approval_required');
+    expect(await outcome({ args: { a: 1 } })).toBe('done');
+  });
+
+  it('for the session holds for its caller, tool and rule', async () => {
+    await open('tools: {t: {rules: [{action: require_approval}]}, u: {rules: [{action: require_approval}]}}');
+    const first = outcome(patient);
+    await answer('session');
+    expect(await first).toBe('done');
+    expect(await outcome({ args: { other: 1 } })).toBe('done');
+    expect(await outcome({ caller: 'else' })).toBe('approval_required');
+    expect(await outcome({ tool: 'u' })).toBe('approval_required');
+  });
+
+  it('lets one of two equal calls through', async () => {
+    await open(ask);
+    const both = [outcome(), outcome()];
+    await answer('once');
+    expect((await Promise.all(both)).sort()).toEqual(['approval_required', 'done']);
+  });
+
+  it('does not outrank a denial, nor a limit that was reached meanwhile', async () => {
+    await open('tools: {t: {rules: [{action: require_approval}, {rate_limit: 1/day}]}}');
+    const both = [outcome({ ...patient, args: { a: 1 } }), outcome({ ...patient, args: { a: 2 } })];
+    await vi.waitFor(() => expect(gate.approvals.open).toHaveLength(2));
+    await answer('once');
+    await answer('once');
+    expect((await Promise.all(both)).sort()).toEqual(['done', 'policy_denied']);
+  });
+
+  it('is withdrawn with its call', async () => {
+    await open(ask);
+    const gone = new AbortController();
+    const waiting = pass({ ...patient, signal: gone.signal });
+    await vi.waitFor(() => expect(gate.approvals.open).toHaveLength(1));
+    gone.abort(new Error('cancelled'));
+    await expect(waiting).rejects.toThrow('cancelled');
+    expect(gate.approvals.open).toEqual([]);
+  });
+
+  it('ends at its time limit', async () => {
+    await open('tools: {t: {rules: [{action: require_approval, approval_timeout: 1s}]}}');
+    await expect(pass(patient)).rejects.toMatchObject({ code: 'approval_timeout', retryable: true });
+    expect(gate.approvals.open).toEqual([]);
+  });
+
+  it('is asked of the person behind the caller where there is no editor', async () => {
+    personPresent = false;
+    await open(ask);
+    await expect(pass()).rejects.toMatchObject({ code: 'approval_required', retryable: false });
+    expect(await outcome({ ...patient, ask: () => Promise.resolve('once') })).toBe('done');
+    expect(await outcome({ ...patient, ask: () => Promise.resolve('deny') })).toBe('policy_denied');
+    expect(await outcome({ ...patient, ask: () => Promise.reject(new Error('gone')) })).toBe('policy_denied');
+  });
+});
+
+describe('policies', () => {
+  it('of a workspace tighten and never loosen', async () => {
+    const rule = fc.constantFrom('{action: allow}', '{action: deny}', '{action: require_approval}');
+    const sample = (text: string) => fc.sample(fc.array(rule, { maxLength: 3 }), { numRuns: 15, seed: text.length });
+    const root = join(dir, '.codex-worker');
+    const strictness = ['allow', 'ask', 'deny'];
+    for (const own of sample('user')) {
+      await open(`tools: {t: {rules: [${own.join(', ')}]}}`);
+      const alone = gate.judge(callOf()).kind;
+      await policies.close();
+      for (const workspace of sample('workspace').slice(0, 4)) {
+        await mkdir(root, { recursive: true });
+        await writeFile(join(root, 'policy.yaml'), `tools: {t: {rules: [${workspace.join(', ')}]}}`);
+        await open(`tools: {t: {rules: [${own.join(', ')}]}}`);
+        const both = gate.judge(callOf()).kind;
+        expect(strictness.indexOf(both)).toBeGreaterThanOrEqual(strictness.indexOf(alone));
+        await policies.close();
+        await rm(root, { recursive: true });
+      }
+    }
+    await open('');
+  });
+
+  it('are read again within half a second; a bad one leaves the last good one in force, and is told', async () => {
+    await open('tools: {t: {rules: [{action: deny}]}}');
+    expect(await outcome()).toBe('policy_denied');
+    await writeFile(path, 'hide: [t]');
+    await vi.waitFor(() => expect(gate.isHidden('t')).toBe(true), { timeout: 5_000 });
+    await writeFile(path, 'hide: {}');
+    await vi.waitFor(() => expect(policies.troubles).toEqual([expect.stringContaining('user.yaml:1:7: hide: ')]), {
+      timeout: 5_000,
+    });
+    expect(gate.isHidden('t')).toBe(true);
+    expect(lines.join('\n')).toContain('The policy is bad, and what was good before it stays in force');
+    await writeFile(path, '');
+    await vi.waitFor(() => expect(gate.isHidden('t')).toBe(false), { timeout: 5_000 });
+  });
+
+  it('that are bad from the first on deny everything, and so does one that is missing', async () => {
+    await open('tool: {}');
+    await expect(pass()).rejects.toMatchObject({
+      code: 'policy_denied',
+      message: expect.stringContaining('is bad') as string,
+    });
+    await policies.close();
+    await rm(path);
+    policies = await Policies.open({
+      stateDir: dir,
+      path: () => path,
+      roots: () => [],
+      log,
+      factsOf: () => undefined,
+      personPresent: () => true,
+    });
+    gate = policies.gate;
+    expect(await outcome()).toBe('policy_denied');
+  });
+
+  it('without a file ask before tasks of others are cancelled, and limit what costs', async () => {
+    await open(null);
+    const cancel = (task_id: unknown) => outcome({ tool: 'cancel-task', args: { task_id } });
+    expect(await cancel('me-1')).toBe('done');
+    expect(await cancel('no-such-task')).toBe('done');
+    expect(await cancel('others-1')).toBe('approval_required');
+    expect(await cancel(['me-1', 'others-1'])).toBe('approval_required');
+    const many = await Promise.all(Array.from({ length: 31 }, () => outcome({ tool: 'spawn-task' })));
+    expect(many.filter((one) => one === 'policy_denied')).toHaveLength(1);
+    expect(await outcome({ tool: 'wait-task' })).toBe('done');
+    expect(builtIn.tools.size).toBe(4);
+  });
+
+  it('with rules for what Codex does inside a task start none that they cannot hold', async () => {
+    await open('tools: {codex/command: {rules: [{action: deny}]}}');
+    expect(await outcome({ tool: 'spawn-task' })).toBe('policy_unenforceable');
+    expect(await outcome({ tool: 'wait-task' })).toBe('done');
+    await policies.close();
+    await open('unseen: allow\ntools: {codex/command: {rules: [{action: deny}]}}');
+    expect(await outcome({ tool: 'spawn-task' })).toBe('done');
+  });
+
+  it('come with a scaffold that is right', () => {
+    expect(readPolicy(scaffoldText).mistakes).toBeUndefined();
+    return open('');
+  });
+});
+
+describe('the audit trail', () => {
+  const file = (): string => join(dir, 'audit.jsonl');
+  const entries = async (): Promise<Record<string, unknown>[]> =>
+    (await readFile(file(), 'utf8'))
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+
+  it('has every decision, who made it and no argument', async () => {
+    await open(`${ask.slice(0, -1)}, u: {rules: [{action: deny, name: never}]}}`);
+    const waiting = outcome({ ...patient, args: { task_id: 'x-1', prompt: 'secret words' } });
+    await answer('once');
+    await waiting;
+    await outcome({ tool: 'u' });
+    gate.noteMalformed('me', null, 'v', '[1]');
+    await policies.audit.flush();
+    expect(await entries()).toMatchObject([
+      { decision: 'asked', rule: 'careful', tool: 't', keys: ['task_id', 'prompt'], tasks: ['x-1'], caller: 'me' },
+      { decision: 'allowed', rule: 'careful', by: 'person' },
+      { decision: 'denied', rule: 'never', tool: 'u' },
+      { decision: 'malformed', tool: 'v' },
+    ]);
+    expect(await readFile(file(), 'utf8')).not.toContain('secret words');
+    expect((await stat(file())).mode & 0o777).toBe(0o600);
+  });
+
+  it('goes on over restarts, and shows a line that is missing or was changed', async () => {
+    await open('');
+    for (let run = 0; run < 3; run++) {
+      await outcome();
+      await policies.close();
+      await open('');
+    }
+    expect(await verifyAudit(dir)).toEqual({ lines: 3, broken: null });
+    const whole = await readFile(file(), 'utf8');
+    const [first = '', second = '', third = ''] = whole.split('\n');
+    for (const [changed, line] of [
+      [[first, third], 2],
+      [[second, third], 1],
+      [[first.replace('allowed', 'denied'), second, third], 2],
+      [[first, second, 'no line'], 3],
+    ] as const) {
+      await writeFile(file(), `${changed.join('\n')}\n`);
+      expect(await verifyAudit(dir)).toMatchObject({ broken: { line } });
+    }
+    await writeFile(file(), whole);
+  });
+
+  it('begins a new file at its limit, and the chain goes on', async () => {
+    await open('');
+    await appendFile(file(), '');
+    const trail = await AuditTrail.open(dir, log);
+    const event = { caller: 'c', client: null, tool: 't', keys: [], hash: 'x', rule: null, by: null, tasks: [] };
+    const long = 'x'.repeat(1024 * 1024);
+    for (let index = 0; index < 18; index++) trail.record({ ...event, decision: 'allowed', hash: long });
+    await trail.flush();
+    expect((await stat(join(dir, 'audit.1.jsonl'))).size).toBeGreaterThan(16 * 1024 * 1024);
+    expect(await verifyAudit(dir)).toEqual({ lines: 18, broken: null });
+  });
+});

@@ -183,14 +183,14 @@ class Commands {
     const uri = await this.parts.endpoint.uri().catch((error: unknown) => messageOf(error));
     const looking = this.parts.worker.examine({ repair, endpoint: uri, policy: this.parts.worker.policies.describe() });
     const findings = await vscode.window.withProgress({ location: { viewId: ViewId.tasks } }, () => looking);
-    this.parts.outputs.showReport(describeFindings(findings));
+    this.parts.outputs.showReport('Doctor', describeFindings(findings));
     if (!findings.some(({ repairable }) => repairable)) return;
     const answer = await vscode.window.showWarningMessage('Codex Worker found something to repair.', 'Repair');
     if (answer === 'Repair') await this.doctor(true);
   }
 
   showDecisions(): Promise<void> {
-    this.parts.outputs.showReport(this.parts.policyEditing.decisions());
+    this.parts.outputs.showReport('Decisions', this.parts.policyEditing.decisions());
     return Promise.resolve();
   }
 

@@ -21,7 +21,7 @@ export class TaskOutputs implements vscode.Disposable {
   /** Tasks whose channel has their log from its beginning, or as much as a channel shows. */
   private readonly whole = new Set<TaskId>();
   private timer: NodeJS.Timeout | undefined;
-  private report: vscode.OutputChannel | undefined;
+  private readonly reports = new Map<string, vscode.OutputChannel>();
   private readonly tasks: TaskManager;
 
   constructor(tasks: TaskManager) {
@@ -37,10 +37,11 @@ export class TaskOutputs implements vscode.Disposable {
   }
 
   /** Shows a text that is about no task. */
-  showReport(text: string): void {
-    this.report ??= this.owned.add(vscode.window.createOutputChannel('Codex Worker: Doctor'));
-    this.report.replace(text);
-    this.report.show(true);
+  showReport(name: 'Doctor' | 'Decisions', text: string): void {
+    const report = this.reports.get(name) ?? this.owned.add(vscode.window.createOutputChannel(`Codex Worker: ${name}`));
+    this.reports.set(name, report);
+    report.replace(text);
+    report.show(true);
   }
 
   dispose(): void {

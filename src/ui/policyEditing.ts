@@ -76,9 +76,9 @@ export class PolicyEditing implements vscode.Disposable {
     return Promise.resolve();
   }
 
-  /** The latest decisions, newest first. */
+  /** The latest decisions; the newest stands last, where an output channel begins to be read. */
   decisions(): string {
-    const lines = this.policies.audit.recent.map(describeDecision).toReversed();
+    const lines = this.policies.audit.recent.map(describeDecision);
     return `${this.policies.describe()}\n\n${lines.length === 0 ? 'Nothing was decided yet.' : lines.join('\n')}\n`;
   }
 

@@ -1,4 +1,4 @@
-import { access, readFile } from 'node:fs/promises';
+import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { type Demo, startDemo } from '../rig/demo';
@@ -218,14 +218,7 @@ it("Copilot's agent waits again and goes on by itself after the person has answe
   expect(await exists('from-copilot.txt')).toBe(true);
   const text = await workbench.answers('ANSWER').last().innerText();
   const task_id = /"task_id":\s*"([a-z0-9-]+)"/.exec(text)?.[1];
-  await workbench.palette('Codex Worker: Show MCP Connection');
-  await workbench.pick('Copy configuration').click();
-  const copied = await until('the configuration', () => workbench.page.evaluate(() => navigator.clipboard.readText()));
-  const { servers } = JSON.parse(copied) as {
-    servers: { 'codex-worker': { url: string; headers: { Authorization: string } } };
-  };
-  const { url, headers } = servers['codex-worker'];
-  const client = await connectHttp({ uri: url, token: headers.Authorization.replace('Bearer ', '') });
+  const client = await connectToWindow();
   const late = { task_id, type: 'command_approval', request_id: 'r1', decision: 'reject' };
   expect((await callRefused(client, 'respond-task', late)).error).toMatchObject({
     code: 'already_answered',
@@ -233,3 +226,66 @@ it("Copilot's agent waits again and goes on by itself after the person has answe
   });
   await client.close();
 });
+
+it('a call that would cancel the work of others waits for the person', async () => {
+  const client = await connectToWindow();
+  const cancel = async (mark: string) => {
+    await workbench.newTask(`slow 90s ${mark}`);
+    const id = await until('it is there', async () => {
+      const { contents } = await client.readResource({ uri: 'task:///all' });
+      const line = (contents[0] as { text: string }).text.split('\n').find((one) => one.includes(`slow 90s ${mark}`));
+      return /[a-z]+-[a-z]+-\d+/.exec(line ?? '')?.[0];
+    });
+    return client.callTool({ name: 'cancel-task', arguments: { task_id: id } });
+  };
+  const asks = toast('wants to call cancel-task');
+  const denied = cancel('31');
+  await asks.waitFor();
+  await workbench.still();
+  await workbench.shot('call approval');
+  await asks.getByRole('link', { name: 'Deny' }).click();
+  expect(await denied).toMatchObject({ isError: true, structuredContent: { error: { code: 'policy_denied' } } });
+  await asks.waitFor({ state: 'hidden' });
+
+  const once = cancel('32');
+  await asks.waitFor();
+  await workbench.palette('Codex Worker: Decide About a Waiting Call');
+  await workbench.pick('Allow once').waitFor();
+  await workbench.shot('call decision');
+  await workbench.pick('Allow once').click();
+  expect(await once).toMatchObject({ structuredContent: { cancelled: [expect.any(String)] } });
+
+  const session = cancel('33');
+  await asks.getByRole('link', { name: 'Allow for this session' }).click();
+  expect(await session).toMatchObject({ structuredContent: { cancelled: [expect.any(String)] } });
+  expect(await cancel('34')).toMatchObject({ structuredContent: { cancelled: [expect.any(String)] } });
+  await workbench.palette('Codex Worker: Show Recent Decisions');
+  await workbench.page
+    .locator('.panel .view-lines', { hasText: /allowed.cancel-task[\s\S]*tasks.of.others,.session/ })
+    .waitFor();
+  await client.close();
+});
+
+it('a mistake in a policy shows where it is, and the policy before it stays', async () => {
+  await mkdir(join(demo.workspace, '.codex-worker'), { recursive: true });
+  await writeFile(join(demo.workspace, '.codex-worker', 'policy.yaml'), 'tools:\n  cancel-task:\n    rule: []\n');
+  await workbench.openFile('policy.yaml');
+  await workbench.page.locator('.squiggly-error').waitFor();
+  await workbench.palette('Problems: Focus on Problems View');
+  await workbench.page.locator('.markers-panel', { hasText: 'tools.cancel-task.rule: unknown field "rule"' }).waitFor();
+  await workbench.shot('policy mistake');
+  await workbench.palette('Codex Worker: Validate Policy');
+  await toast('What was good before stays in force').waitFor();
+});
+
+/** A client of this window's server, with what the person copies for one. */
+async function connectToWindow() {
+  await workbench.palette('Codex Worker: Show MCP Connection');
+  await workbench.pick('Copy configuration').click();
+  const copied = await until('the configuration', () => workbench.page.evaluate(() => navigator.clipboard.readText()));
+  const { servers } = JSON.parse(copied) as {
+    servers: { 'codex-worker': { url: string; headers: { Authorization: string } } };
+  };
+  const { url, headers } = servers['codex-worker'];
+  return connectHttp({ uri: url, token: headers.Authorization.replace('Bearer ', '') });
+}

@@ -95,6 +95,7 @@ export class Worker implements Disposable {
         log,
         version,
         onProcess: (key) => processes.add(key),
+        gate: policies.gate,
         ...(env ? { env } : {}),
         ...(threadConfig ? { threadConfig } : {}),
         ...(dynamicTools ? { dynamicTools } : {}),
@@ -102,7 +103,14 @@ export class Worker implements Disposable {
       }),
     );
     this.tasks = this.owned.add(
-      new TaskManager({ agent: this.agent, journal, settings, log, onFirstWritableTask: options.onFirstWritableTask }),
+      new TaskManager({
+        agent: this.agent,
+        journal,
+        settings,
+        log,
+        gate: policies.gate,
+        onFirstWritableTask: options.onFirstWritableTask,
+      }),
     );
   }
 

@@ -1,6 +1,7 @@
 import { DisposableStore } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { CallError, messageOf } from '../core/errors';
+import { type InnerGate, noInnerGate } from '../core/innerGate';
 import { declined } from '../core/pendingRequest';
 import type { Agent, AgentThread, Log, ModelInfo, RawLine, Sandbox, ThreadSink, ThreadSpec } from '../core/ports';
 import type { UsageWindow } from '../core/usageLimits';
@@ -10,6 +11,7 @@ import type { ServerHost } from '../process/serverProcess';
 import { TaskProcesses } from '../process/taskProcesses';
 import { AppServer, unavailable } from './appServer';
 import { CodexThread } from './codexThread';
+import { gatedConfigFor } from './gatedThreads';
 import { isKnown, mapNotification } from './eventMapper';
 import type { CodexBinary } from './findCodex';
 import {
@@ -32,6 +34,8 @@ export interface CodexAgentOptions {
   readonly log: Log;
   /** Version of this worker, told to Codex. */
   readonly version: string;
+  /** The rules for what happens inside tasks. */
+  readonly gate?: InnerGate;
   /** Added to the environment of the server. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** A process of a task was found; see `ProcessRegistry`. */
@@ -84,8 +88,10 @@ export class CodexAgent implements Agent {
     });
   }
 
-  async ready(sandbox: Sandbox): Promise<void> {
+  async ready(sandbox: Sandbox, cwd: string): Promise<void> {
     const [{ rpc }] = await Promise.all([this.server.connect(), this.probe(sandbox)]);
+    const { gate = noInnerGate, env = {} } = this.options;
+    if (gate.holds) await gatedConfigFor(rpc, cwd, gate, env);
     if (this.loggedIn) return;
     // Without a login a turn is accepted and then retries for 12 s to for ever (seen).
     const answer = await rpc.request('account/read', {}).catch((cause: unknown) => {
@@ -168,8 +174,18 @@ export class CodexAgent implements Agent {
 
   private thread(spec: ThreadSpec, sink: ThreadSink): CodexThread {
     const { threadConfig: config = {}, dynamicTools = [], lingerMs = defaultLingerMs } = this.options;
+    const { gate = noInnerGate, env = {} } = this.options;
     const onDispose = ({ id }: CodexThread): boolean => this.threads.delete(id);
-    const parts = { server: this.server, processes: this.processes, config, dynamicTools, lingerMs, onDispose };
+    const parts = {
+      server: this.server,
+      processes: this.processes,
+      config,
+      dynamicTools,
+      lingerMs,
+      onDispose,
+      gate,
+      env,
+    };
     return new CodexThread(spec, sink, parts);
   }
 

@@ -94,6 +94,7 @@ function commandApproval(params: CommandApprovalParams): CodexQuestion {
       cwd: cwd ?? '',
       reason: commandReason(params),
       rules,
+      ...(grantsMore(params) ? { grantsMore: true } : {}),
     },
     wire: (answer) => ({
       decision: answer.kind === 'rule' ? ruleDecision(answer.rule) : wireDecisions[decisionOf(answer)],
@@ -110,6 +111,10 @@ function ruleDecision(rule: LastingRule): unknown {
     case 'tool':
       return wireDecisions.accept;
   }
+}
+
+function grantsMore({ kind, networkApprovalContext, additionalPermissions }: CommandApprovalParams): boolean {
+  return kind === 'writeStdin' || Boolean(networkApprovalContext) || Boolean(additionalPermissions);
 }
 
 /** Codex's reason, and what the command gets beyond running. */
@@ -130,7 +135,12 @@ function fileApproval(params: unknown, open: OpenChanges): CodexQuestion {
   return {
     turnId,
     cancels: true,
-    question: { type: 'file_approval', changes: open.get(itemId) ?? [], reason: fileReason(reason, grantRoot) },
+    question: {
+      type: 'file_approval',
+      changes: open.get(itemId) ?? [],
+      reason: fileReason(reason, grantRoot),
+      ...(grantRoot ? { grantsMore: true } : {}),
+    },
     wire: (answer) => ({ decision: wireDecisions[decisionOf(answer)] }),
   };
 }

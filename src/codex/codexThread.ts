@@ -3,8 +3,10 @@ import type { FileChange, TaskEvent } from '../core/taskEvent';
 import { messageOf, TaskFailedError } from '../core/errors';
 import type { AgentThread, ProcessSummary, StopReport, ThreadSink, ThreadSpec, TurnInput } from '../core/ports';
 import { taskMarker, type TaskProcesses } from '../process/taskProcesses';
+import type { InnerGate } from '../core/innerGate';
 import type { AppServer, Connection } from './appServer';
 import { crashed } from './codexErrors';
+import { gatedConfigFor, gatedParams } from './gatedThreads';
 import { threadResult, turnResult } from './protocol';
 import { invalidRequest, RpcError, RpcLostError } from './rpc';
 import { Signal } from './signal';
@@ -22,6 +24,10 @@ const resumeEveryMs = 100;
 export interface ThreadParts {
   readonly server: AppServer;
   readonly processes: TaskProcesses;
+  /** The rules for what happens inside tasks. */
+  readonly gate: InnerGate;
+  /** Added to the environment of the server. */
+  readonly env: Readonly<Record<string, string | undefined>>;
   /** More configuration for each thread, by dotted key. */
   readonly config: Readonly<Record<string, unknown>>;
   /** Tools of this client that the model may call; a resumed thread keeps them. */
@@ -103,8 +109,9 @@ export class CodexThread implements AgentThread {
     const connection = await this.parts.server.connect();
     const { cwd, sandbox, approvalPolicy, developerInstructions, model } = this.spec;
     const { dynamicTools } = this.parts;
-    const own = { ...(dynamicTools.length > 0 ? { dynamicTools } : {}), config: this.config() };
-    const params = { cwd, sandbox, approvalPolicy, developerInstructions, model, ...own };
+    const config = await this.config(connection);
+    const own = { ...(dynamicTools.length > 0 ? { dynamicTools } : {}), config };
+    const params = { cwd, sandbox, approvalPolicy, developerInstructions, model, ...own, ...this.gated() };
     const answer = connection.rpc.request('thread/start', params).catch((error: unknown) => {
       throw this.explained(error);
     });
@@ -256,7 +263,8 @@ export class CodexThread implements AgentThread {
   private async resume(): Promise<Connection> {
     await this.unloading;
     const connection = await this.parts.server.connect();
-    const params = { threadId: this.id, excludeTurns: true, config: this.config() };
+    const config = await this.config(connection);
+    const params = { threadId: this.id, excludeTurns: true, config, ...this.gated() };
     await this.requestResume(connection, params);
     this.connection = connection;
     this.turnChanged.fire();
@@ -277,7 +285,14 @@ export class CodexThread implements AgentThread {
     }
   }
 
-  private config(): Record<string, unknown> {
+  /** While rules hold everything is asked, whatever the task was started with. */
+  private gated(): object {
+    return this.parts.gate.holds ? gatedParams : {};
+  }
+
+  private async config({ rpc }: Connection): Promise<Record<string, unknown>> {
+    const { gate, env } = this.parts;
+    const gated = gate.holds ? await gatedConfigFor(rpc, this.spec.cwd, gate, env) : {};
     return {
       [`shell_environment_policy.set.${taskMarker}`]: this.spec.taskId,
       // With goals the server starts turns by itself, 50 in 3 s (seen with 0.169.0).
@@ -292,6 +307,7 @@ export class CodexThread implements AgentThread {
       // Otherwise the approval of an MCP tool looks like a question, which anybody may answer (seen with 0.169.0).
       'features.tool_call_mcp_elicitation': true,
       ...this.parts.config,
+      ...gated,
     };
   }
 
@@ -308,6 +324,7 @@ export class CodexThread implements AgentThread {
     return {
       threadId: this.id,
       input: textInput(input.text),
+      ...this.gated(),
       ...(model === null ? {} : { model }),
       ...(effort === null ? {} : { effort }),
       ...(outputSchema === null ? {} : { outputSchema }),

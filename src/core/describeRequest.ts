@@ -116,6 +116,7 @@ export function describeAnswerer(by: Answerer): string {
   switch (by) {
     case 'person':
     case 'agent':
+    case 'policy':
       return `by the ${by}`;
     case 'timeout':
       return 'by its time limit';

@@ -38,8 +38,16 @@ export type RequestQuestion =
       readonly cwd: string;
       readonly reason: string | null;
       readonly rules: readonly LastingRule[];
+      /** Set when it allows more than to run the command, which its reason says. */
+      readonly grantsMore?: true | undefined;
     }
-  | { readonly type: 'file_approval'; readonly changes: readonly FileChange[]; readonly reason: string | null }
+  | {
+      readonly type: 'file_approval';
+      readonly changes: readonly FileChange[];
+      readonly reason: string | null;
+      /** Set when it allows more than these changes, which its reason says. */
+      readonly grantsMore?: true | undefined;
+    }
   | {
       readonly type: 'permission_approval';
       /** As Codex gives them. */
@@ -95,7 +103,7 @@ export type Answer =
 
 export const declined: Answer = { kind: 'decision', decision: 'reject' };
 
-export const answerers = ['person', 'agent', 'timeout', 'stop', 'codex'] as const;
+export const answerers = ['person', 'agent', 'policy', 'timeout', 'stop', 'codex'] as const;
 /** Who ended a request: its time limit declines it, a stop of the task and Codex itself withdraw it. */
 export type Answerer = (typeof answerers)[number];
 
@@ -107,6 +115,8 @@ export interface PendingRequest {
   readonly askedAt: number;
   /** When it is declined if nobody has answered; null for never. */
   readonly expiresAt: number | null;
+  /** The rule of the policy that leaves the decision to the person alone. */
+  readonly heldBy?: string | undefined;
 }
 
 /** A request that is no longer pending. */

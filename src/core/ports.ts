@@ -98,8 +98,8 @@ export interface AgentThread {
 
 /** Runs turns on threads. */
 export interface Agent extends Disposable {
-  /** Resolves when turns can be run; throws a `CallError` that says what to do. */
-  ready(sandbox: Sandbox): Promise<void>;
+  /** Resolves when turns can be run in a directory; throws a `CallError` that says what to do. */
+  ready(sandbox: Sandbox, cwd: string): Promise<void>;
   /** How much of the account's plan is used, as far as the agent said; see `onDidChangeLimits`. */
   readonly limits: readonly UsageWindow[];
   readonly onDidChangeLimits: Event<undefined>;

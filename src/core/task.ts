@@ -17,6 +17,8 @@ import { continuation, continueQuestion, interrupted, isCrash, reopenQuestion, r
 import { TaskPast } from './taskPast';
 import { UnsaidMessages } from './unsaid';
 import { TaskDetails } from './taskDetails';
+import { acceptOnce, GatedRequests } from './gatedRequests';
+import type { InnerGate } from './innerGate';
 import { type RecoveryHost, TaskRecovery } from './taskRecovery';
 import { type RequestsHost, TaskRequests } from './taskRequests';
 import type { TaskEvent } from './taskEvent';
@@ -55,6 +57,7 @@ export interface TaskParts {
   readonly now: () => number;
   readonly settings: TaskSettings;
   readonly beginning: TaskBeginning;
+  readonly gate: InnerGate;
   /** Whether the task may start a turn by itself: trust and settings change while it runs. */
   readonly mayRun: () => boolean;
 }
@@ -81,6 +84,10 @@ function stopNote(reason: StopReason): [tag: string, text: string] {
     : ['failed', `${reason.error.code}: ${reason.error.message}`];
 }
 
+function declinedText({ rule, reason }: { readonly rule: string; readonly reason: string }): string {
+  return `The policy of this machine declined that (rule "${rule}"): ${reason} Do not try it in another way; go on without it.`;
+}
+
 const openTries = 3;
 
 /** A process that cannot be ended is tried again after a pause that doubles, in ms. */
@@ -102,6 +109,7 @@ export class Task implements ThreadSink {
   private readonly transcript = new Transcript();
   private readonly requests: TaskRequests;
   private readonly recovery: TaskRecovery;
+  private readonly gated: GatedRequests;
   private readonly unsaid: UnsaidMessages;
   private latest: TaskSnapshot | null = null;
   private thread: AgentThread | null = null;
@@ -130,6 +138,7 @@ export class Task implements ThreadSink {
     this.spec = spec;
     this.parts = parts;
     this.requests = new TaskRequests(this.requestsHost());
+    this.gated = new GatedRequests(parts.gate, spec);
     this.recovery = new TaskRecovery(this.recoveryHost());
     this.unsaid = new UnsaidMessages((unsaid) => parts.observer.onUnsaid(this, unsaid));
     this.createdAt = this.updatedAt = parts.now();
@@ -385,7 +394,34 @@ export class Task implements ThreadSink {
       return;
     }
     this.recovery.signOfLife();
-    this.requests.put(source, this.parts.settings.requestTimeoutMs());
+    this.ask(source);
+  }
+
+  /** What the rules decide is answered at once; everything else waits for somebody. */
+  private ask(source: AgentRequest): void {
+    const verdict = this.gated.judge(source.question);
+    const guarded = this.gated.guarded(source);
+    switch (verdict.kind) {
+      case 'accept':
+        this.requests.decide(source, acceptOnce, 'policy');
+        break;
+      case 'session':
+        this.requests.decide(source, acceptOnce, 'person');
+        break;
+      case 'decline':
+        this.requests.decide(source, declined, 'policy');
+        this.note('policy', `rule "${verdict.rule}": ${verdict.reason}`);
+        // Codex tells the model only that it was declined.
+        void this.thread?.steer(declinedText(verdict)).catch(() => false);
+        break;
+      case 'person':
+      case 'silent':
+        this.requests.put(
+          guarded,
+          this.parts.settings.requestTimeoutMs(),
+          verdict.kind === 'person' ? verdict.rule : undefined,
+        );
+    }
   }
 
   onRequestResolved(key: string): void {

@@ -8,6 +8,7 @@ import { CallError, invalidArgument, messageOf, type TaskError } from './errors'
 import { checkAnswer } from './checkAnswer';
 import { findPending, tooLate } from './findPending';
 import { hashOf } from './hash';
+import { type InnerGate, noInnerGate } from './innerGate';
 import { type CallerId, News, person } from './news';
 import { allowsSomething, type Answer, type Answerer, type PendingRequest } from './pendingRequest';
 import type {
@@ -46,6 +47,8 @@ export interface TaskManagerOptions {
   readonly journal: Journal;
   readonly settings: WorkerSettings;
   readonly log: Log;
+  /** The rules for what happens inside tasks. */
+  readonly gate?: InnerGate;
   readonly now?: () => number;
   /** How long a cancel waits for its evidence, in ms; default 4,800. */
   readonly stopLimitMs?: number;
@@ -173,7 +176,7 @@ export class TaskManager implements Disposable {
     assertFits(await withContextFiles(request.prompt, request.contextFiles, settings.roots()));
     for (const id of request.dependsOn ?? []) this.assertDependency(id);
     this.scheduler.assertRoom();
-    await agent.ready(sandbox);
+    await agent.ready(sandbox, cwd);
     const choice = await this.chooseModel(request, null);
     this.assertMayRun(sandbox, caller);
 
@@ -233,7 +236,7 @@ export class TaskManager implements Disposable {
         // Much may have changed while it was queued.
         this.assertMayRun(spec.sandbox, spec.spawnedBy);
         const text = await withContextFiles(request.prompt, request.contextFiles, settings.roots());
-        await agent.ready(spec.sandbox);
+        await agent.ready(spec.sandbox, spec.cwd);
         return { ...spec.firstTurn, text };
       },
     };
@@ -333,7 +336,8 @@ export class TaskManager implements Disposable {
         'Use mode queue to choose one for the next turn.',
       );
     }
-    await this.options.agent.ready(this.find(id).spec.sandbox);
+    const { sandbox, cwd } = this.find(id).spec;
+    await this.options.agent.ready(sandbox, cwd);
     const choice = await this.chooseModel(message, this.find(id).snapshot().model);
     // Much may have changed since the call came.
     const task = this.find(id);
@@ -413,7 +417,8 @@ export class TaskManager implements Disposable {
 
   /** Whether an agent may accept what a request asks. */
   agentMayAccept(request: PendingRequest): boolean {
-    return !allowsSomething(request.question) || this.options.settings.agentMayApprove() === 'always';
+    if (!allowsSomething(request.question)) return true;
+    return request.heldBy === undefined && this.options.settings.agentMayApprove() === 'always';
   }
 
   /** Throws `not_found`. */
@@ -507,7 +512,8 @@ export class TaskManager implements Disposable {
     const { settings } = this.options;
     const mayRun = (): boolean => this.mayRun(spec);
     const beginning = this.beginningOf(spec, request);
-    const task = new Task(spec, { observer: this.feed, now: this.now, settings, mayRun, beginning });
+    const gate = this.options.gate ?? noInnerGate;
+    const task = new Task(spec, { observer: this.feed, now: this.now, settings, mayRun, beginning, gate });
     this.tasks.set(spec.id, task);
     this.dropOldest();
     return task;

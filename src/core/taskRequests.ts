@@ -2,7 +2,14 @@ import { Deadlines } from './deadlines';
 import { describeAnswer, describeAnswerer, describeQuestion } from './describeRequest';
 import type { Disposable } from './disposable';
 import { hashOf } from './hash';
-import { type Answer, type AnsweredRequest, type Answerer, declined, type PendingRequest } from './pendingRequest';
+import {
+  type Answer,
+  type AnsweredRequest,
+  type Answerer,
+  declined,
+  type PendingRequest,
+  type RequestType,
+} from './pendingRequest';
 import type { AgentRequest } from './ports';
 
 const answersKept = 50;
@@ -96,10 +103,18 @@ export class TaskRequests implements Disposable {
   }
 
   /** Puts a question to whoever answers first; it is declined when nobody does in time. Returns its id. */
-  put(source: AgentRequest, timeoutMs: number | null): string {
-    const pending = this.newRequest(source, timeoutMs);
+  put(source: AgentRequest, timeoutMs: number | null, heldBy?: string): string {
+    const pending = { ...this.newRequest(source, timeoutMs), ...(heldBy === undefined ? {} : { heldBy }) };
     this.ask(source, pending, true);
     return pending.id;
+  }
+
+  /** Answers at once, without asking anybody. */
+  decide(source: AgentRequest, answer: Answer, by: Answerer): void {
+    const { id, question } = this.newRequest(source, null);
+    this.host.note('asks', `${id} ${describeQuestion(question, this.host.cwd)}`);
+    this.record(id, question.type, by, describeAnswer(question, answer));
+    void this.send(id, source, answer);
   }
 
   private newRequest({ question }: AgentRequest, timeoutMs: number | null): PendingRequest {
@@ -166,10 +181,13 @@ export class TaskRequests implements Disposable {
     if (!request) return;
     this.open.delete(id);
     this.limits.clear(id);
-    const answer = { id, type: request.pending.question.type, by, outcome, answeredAt: this.host.now() };
-    this.kept = [...this.kept, answer].slice(-answersKept);
-    this.host.note('answer', `${id} ${describeAnswerer(by)}: ${outcome}`);
+    this.record(id, request.pending.question.type, by, outcome);
     this.host.onClosed(id);
+  }
+
+  private record(id: string, type: RequestType, by: Answerer, outcome: string): void {
+    this.kept = [...this.kept, { id, type, by, outcome, answeredAt: this.host.now() }].slice(-answersKept);
+    this.host.note('answer', `${id} ${describeAnswerer(by)}: ${outcome}`);
   }
 
   private send(id: string, source: AgentRequest, answer: Answer): Promise<boolean> {

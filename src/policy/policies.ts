@@ -10,7 +10,7 @@ import { builtIn, policyOf } from './builtIn';
 import { Counters } from './counters';
 import { type Policy, ruleCount } from './policy';
 import { PolicyFile, summaryOf } from './policyFile';
-import { PolicyGate, type PolicyGateOptions } from './policyGate';
+import { PolicyGate, type PolicyGateOptions, userPolicy } from './policyGate';
 
 export interface PoliciesOptions extends Pick<PolicyGateOptions, 'factsOf' | 'personPresent' | 'silentWaitMs'> {
   /** Where counters and the audit trail are kept; nobody else writes there. */
@@ -26,7 +26,6 @@ export interface PoliciesOptions extends Pick<PolicyGateOptions, 'factsOf' | 'pe
 export const workspaceFile = join('.codex-worker', 'policy.yaml');
 const countersFile = 'policy-counters.json';
 const saveEveryMs = 200;
-const userPolicy = 'user';
 
 const nothing = policyOf('');
 

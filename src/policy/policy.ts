@@ -81,6 +81,11 @@ export function isInner(tool: string): tool is InnerAction {
   return innerActions.some((one) => one === tool);
 }
 
+/** Whether it has rules for what Codex does inside a task. */
+export function hasInnerRules(policy: Policy): boolean {
+  return innerActions.some((one) => policy.tools.has(one));
+}
+
 export function isHidden(policy: Policy, tool: string): boolean {
   return policy.hide.has(tool) || policy.hide.has(everyTool);
 }

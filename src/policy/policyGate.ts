@@ -3,12 +3,15 @@ import { Emitter } from '../core/emitter';
 import { CallError } from '../core/errors';
 import { hashOf } from '../core/hash';
 import type { CallerId } from '../core/news';
+import type { InnerGate, InnerTask, InnerVerdict } from '../core/innerGate';
+import type { RequestQuestion } from '../core/pendingRequest';
 import type { ApprovalChoice, GatedCall, ToolGate } from '../core/toolGate';
 import { type Approval, Approvals, type Outcome } from './approvals';
 import type { AuditEvent } from './audit';
 import type { Counters } from './counters';
 import { type Action, type Circumstances, type Decision, evaluate, type Increment, type TaskFacts } from './evaluate';
-import { innerActions, isHidden, type Policy } from './policy';
+import { innerCallOf, isPlain } from './innerArguments';
+import { hasInnerRules, isHidden, type Policy } from './policy';
 import { realPath } from './realPath';
 
 export interface PolicyGateOptions {
@@ -32,6 +35,9 @@ const defaultSilentWaitMs = 45_000;
 const rounds = 20;
 const sessionLimit = 1_000;
 
+/** The name of the user's policy among those that apply. */
+export const userPolicy = 'user';
+
 type Asking = Decision & { kind: 'ask' };
 interface Verdict {
   readonly policy: string;
@@ -39,7 +45,7 @@ interface Verdict {
 }
 
 /** Judges every call of a tool by all policies at once: the strictest answer wins. */
-export class PolicyGate implements ToolGate, Disposable {
+export class PolicyGate implements ToolGate, InnerGate, Disposable {
   private readonly owned = new DisposableStore();
   private readonly changeEmitter = this.owned.add(new Emitter<undefined>());
   readonly onDidChange = this.changeEmitter.event;
@@ -92,12 +98,37 @@ export class PolicyGate implements ToolGate, Disposable {
   }
 
   /** What each policy says, and nothing else: no counter moves and nobody is asked. */
-  judge(call: Pick<GatedCall, 'tool' | 'args' | 'caller'>): Decision {
+  judgeCall(call: Pick<GatedCall, 'tool' | 'args' | 'caller'>): Decision {
     return strictest(this.decide(this.actionOf(call), call.caller)).decision;
   }
 
   dispose(): void {
     this.owned.dispose();
+  }
+
+  get holds(): boolean {
+    return [...this.options.policies().values()].some(hasInnerRules);
+  }
+
+  get refusesUnseen(): boolean {
+    return [...this.options.policies().values()].some((policy) => hasInnerRules(policy) && policy.unseen === 'refuse');
+  }
+
+  judge(question: RequestQuestion, task: InnerTask): InnerVerdict {
+    const call = innerCallOf(question, task.cwd);
+    if (!call) return { kind: 'silent' };
+    const facts = this.options.factsOf(task.id, task.spawnedBy) ?? {};
+    const verdicts = this.decide({ ...call, tasks: [facts] }, task.spawnedBy);
+    const said = innerVerdict(verdicts);
+    const verdict: InnerVerdict = said.kind === 'accept' && !isPlain(question) ? { kind: 'silent' } : said;
+    if (verdict.kind === 'accept') this.count(verdicts, task.spawnedBy);
+    const decision = innerDecisions[verdict.kind];
+    if (decision && verdict.kind !== 'silent') {
+      const { tool, args } = call;
+      const about = { caller: task.spawnedBy, client: null, tool, keys: Object.keys(args), hash: hashOf(args) };
+      this.options.audit({ ...about, decision, rule: verdict.rule, by: 'policy', tasks: [task.id] });
+    }
+    return verdict;
   }
 
   /** Resolves when the call may run, to what takes its counting back. */
@@ -108,7 +139,6 @@ export class PolicyGate implements ToolGate, Disposable {
       const verdicts = this.decide(this.actionOf(call), call.caller);
       const { decision } = strictest(verdicts);
       if (decision.kind === 'deny') throw this.denied(call, decision);
-      this.assertEnforceable(call);
       const rules = namesOfAsking(verdicts);
       const key = keyOf(call, rules);
       if (decision.kind === 'allow' || this.sessions.has(sessionKeyOf(call, rules))) {
@@ -141,24 +171,6 @@ export class PolicyGate implements ToolGate, Disposable {
     call.signal.throwIfAborted();
     if (approval.outcome !== null) return approval;
     throw required(call, 'A person was asked and has not answered yet.', true);
-  }
-
-  /** Refuses to start what the policy could not hold. */
-  private assertEnforceable(call: GatedCall): void {
-    const startsWork = call.tool === 'spawn-task' || call.tool === 'message-task';
-    const policies = [...this.options.policies().values()];
-    const open = policies.find(
-      (policy) => policy.unseen === 'refuse' && innerActions.some((one) => policy.tools.has(one)),
-    );
-    if (!startsWork || !open) return;
-    this.record(call, 'denied', 'codex/…', null);
-    throw new CallError(
-      'policy_unenforceable',
-      'The policy has rules for codex/…, which this version does not enforce.',
-      {
-        hint: 'The person can remove these rules, or say "unseen: allow" in the policy.',
-      },
-    );
   }
 
   private assertSomebody(call: GatedCall, rules: string): void {
@@ -197,11 +209,16 @@ export class PolicyGate implements ToolGate, Disposable {
   }
 
   private allow(call: GatedCall, verdicts: readonly Verdict[], by: string | null): () => void {
-    const back = verdicts.flatMap(({ policy, decision }) =>
-      incrementsOf(decision).map(({ use, by: amount }) => this.options.counters(policy).add(use, amount, call.caller)),
-    );
+    const back = this.count(verdicts, call.caller);
     this.record(call, 'allowed', by === null ? null : namesOfAsking(verdicts), by);
     return () => back.forEach((giveBack) => giveBack());
+  }
+
+  /** Counts a call; the results take that back. */
+  private count(verdicts: readonly Verdict[], caller: CallerId): readonly (() => void)[] {
+    return verdicts.flatMap(({ policy, decision }) =>
+      incrementsOf(decision).map(({ use, by }) => this.options.counters(policy).add(use, by, caller)),
+    );
   }
 
   private denied(call: GatedCall, { rule, reason, retryAfterMs }: Decision & { kind: 'deny' }): CallError {
@@ -243,6 +260,18 @@ export class PolicyGate implements ToolGate, Disposable {
   private actionOf({ tool, args, caller }: Pick<GatedCall, 'tool' | 'args' | 'caller'>): Action {
     return { tool, args, tasks: taskIdsOf(args).map((id) => this.options.factsOf(id, caller) ?? {}) };
   }
+}
+
+const innerDecisions = { silent: null, accept: 'allowed', decline: 'denied', person: 'asked' } as const;
+
+/** Only the user's own policy can accept; a workspace can but tighten. */
+function innerVerdict(verdicts: readonly Verdict[]): InnerVerdict {
+  const { decision } = strictest(verdicts);
+  if (decision.kind === 'deny') return { kind: 'decline', rule: decision.rule, reason: decision.reason };
+  if (decision.kind === 'ask') return { kind: 'person', rule: decision.rule.name, reason: decision.rule.reason ?? '' };
+  const allowing = verdicts.find(({ policy }) => policy === userPolicy)?.decision;
+  const rule = allowing?.kind === 'allow' ? allowing.rule : null;
+  return rule ? { kind: 'accept', rule: rule.name, reason: rule.reason ?? '' } : { kind: 'silent' };
 }
 
 const order = ['deny', 'ask', 'allow'] as const;

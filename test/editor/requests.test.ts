@@ -1,4 +1,4 @@
-import { access, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { type Demo, startDemo } from '../rig/demo';
@@ -267,12 +267,16 @@ it('a call that would cancel the work of others waits for the person', async () 
 });
 
 it('a mistake in a policy shows where it is, and the policy before it stays', async () => {
-  await mkdir(join(demo.workspace, '.codex-worker'), { recursive: true });
-  await writeFile(join(demo.workspace, '.codex-worker', 'policy.yaml'), 'tools:\n  cancel-task:\n    rule: []\n');
-  await workbench.openFile('policy.yaml');
-  await workbench.page.locator('.squiggly-error').waitFor();
+  await workbench.palette('Codex Worker: Create Policy');
+  await workbench.pick('Policy of this workspace').click();
+  await workbench.page.locator('.tab.active', { hasText: 'policy.yaml' }).waitFor();
+  await workbench.page.locator('.editor-instance .monaco-editor.focused').waitFor();
+  await workbench.page.keyboard.press('Control+Home');
+  await workbench.page.keyboard.type('rule: one\n');
+  await workbench.page.locator('.squiggly-error').first().waitFor();
+  await workbench.page.keyboard.press('Control+S');
   await workbench.palette('Problems: Focus on Problems View');
-  await workbench.page.locator('.markers-panel', { hasText: 'tools.cancel-task.rule: unknown field "rule"' }).waitFor();
+  await workbench.page.locator('.markers-panel', { hasText: 'rule: unknown field "rule"' }).waitFor();
   await workbench.shot('policy mistake');
   await workbench.palette('Codex Worker: Validate Policy');
   await toast('What was good before stays in force').waitFor();

@@ -1,4 +1,4 @@
-// A user's MCP server, for Codex to start once a thread: a tool that answers, and two that ask the person first.
+// A user's MCP server, for Codex to start once a thread: tools that answer, and two that ask the person first.
 import { McpServer } from '@modelcontextprotocol/sdk/server/mcp.js';
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 
@@ -21,6 +21,7 @@ server.registerTool('form', { description: 'Asks with a form.', ...quiet }, asyn
   const { action, content } = await server.server.elicitInput({ message: 'Who are you?', requestedSchema });
   return text(`form ${action} ${JSON.stringify(content ?? null)}`);
 });
+server.registerTool('look', { description: 'Says that it only reads.', ...quiet }, () => text('looked'));
 server.registerTool('page', { description: 'Asks to open a page.', ...quiet }, async () => {
   const page = { mode: 'url', message: 'Sign in there.', url: 'https://example.com/in', elicitationId: 'e1' };
   const { action } = await server.server.elicitInput(page);

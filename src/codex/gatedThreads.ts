@@ -1,0 +1,107 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { CallError, messageOf } from '../core/errors';
+import type { InnerGate } from '../core/innerGate';
+import type { RpcPeer } from './rpc';
+
+/**
+ * How a thread is run while rules hold for what happens in it: everything that would run without being asked is switched to
+ * asking, switched off, or found, and then the task is refused. What was seen is of Codex 0.169.0.
+ */
+
+/** Parameters of `thread/start`, `thread/resume` and `turn/start`. */
+export const gatedParams = { approvalPolicy: 'untrusted', approvalsReviewer: 'user' } as const;
+
+const gatedConfig: Readonly<Record<string, unknown>> = {
+  // Into an interactive shell that was accepted once anything could be typed without being asked.
+  'features.unified_exec_tty': false,
+  'features.write_stdin_approval': true,
+  // What these do is asked of nobody, or decided by others.
+  'features.apps': false,
+  'features.plugins': false,
+  'features.browser_use': false,
+  'features.computer_use': false,
+  'features.hooks': false,
+};
+
+const configResult = z.object({
+  config: z.looseObject({
+    mcp_servers: z
+      .record(
+        z.string(),
+        z.looseObject({ enabled: z.boolean().optional(), tools: z.record(z.string(), z.unknown()).nullish() }),
+      )
+      .nullish(),
+  }),
+});
+
+/** The configuration of a thread in which everything is asked. Throws `policy_unenforceable` when that cannot be. */
+export async function gatedConfigFor(
+  rpc: RpcPeer,
+  cwd: string,
+  gate: InnerGate,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Readonly<Record<string, unknown>>> {
+  const holes = await allowingRules(env);
+  const { config, unseen } = await askingServers(rpc, cwd);
+  if (gate.refusesUnseen && holes.length + unseen.length > 0) throw unenforceable([...holes, ...unseen]);
+  return { ...gatedConfig, ...config };
+}
+
+function unenforceable(holes: readonly string[]): CallError {
+  return new CallError(
+    'policy_unenforceable',
+    `The policy has rules for what happens inside a task, and Codex would not ask for everything: ${holes.join('; ')}.`,
+    { hint: 'The person can remove that, or say "unseen: allow" in the policy.' },
+  );
+}
+
+/** A tool that says of itself that it only reads is not asked about otherwise. */
+async function askingServers(
+  rpc: RpcPeer,
+  cwd: string,
+): Promise<{ readonly config: Readonly<Record<string, unknown>>; readonly unseen: readonly string[] }> {
+  try {
+    const { config } = configResult.parse(await rpc.request('config/read', { includeLayers: false, cwd }));
+    const servers = Object.entries(config.mcp_servers ?? {});
+    const odd = servers.filter(([name, { tools }]) =>
+      [name, ...Object.keys(tools ?? {})].some((one) => !/^[\w-]+$/.test(one)),
+    );
+    const asking = servers.flatMap(([name, { tools }]) => [
+      [`mcp_servers.${name}.default_tools_approval_mode`, 'prompt'] as const,
+      ...Object.keys(tools ?? {}).map((tool) => [`mcp_servers.${name}.tools.${tool}.approval_mode`, 'prompt'] as const),
+    ]);
+    return {
+      config: Object.fromEntries(asking),
+      unseen: odd.map(([name]) => `the MCP server "${name}" has a name that cannot be switched to asking`),
+    };
+  } catch (error) {
+    return { config: {}, unseen: [`its configuration cannot be read (${messageOf(error)})`] };
+  }
+}
+
+/** The person's own rules that let commands run without being asked; Codex has no switch for them. */
+async function allowingRules(env: Readonly<Record<string, string | undefined>>): Promise<readonly string[]> {
+  const home = env.CODEX_HOME ?? process.env.CODEX_HOME ?? join(homedir(), '.codex');
+  const dirs = [join(home, 'rules'), '/etc/codex/rules'];
+  const found = await Promise.all(dirs.map(allowingFiles));
+  return found.flat().map((path) => `${path} lets commands run`);
+}
+
+async function allowingFiles(dir: string): Promise<readonly string[]> {
+  const names = await readdir(dir).catch(() => []);
+  const paths = names.filter((name) => name.endsWith('.rules')).map((name) => join(dir, name));
+  const texts = await Promise.all(paths.map((path) => readFile(path, 'utf8').catch(() => 'prefix_rule(')));
+  return paths.filter((_, index) => allowsSomething(texts[index] ?? ''));
+}
+
+/** Without a decision a rule allows. */
+function allowsSomething(rules: string): boolean {
+  const lines = rules.split('\n').filter((line) => !/^\s*#/.test(line));
+  const calls = lines.join('\n').split(/(?=\b(?:prefix_rule|host_executable|network_rule)\s*\()/);
+  return calls.some(
+    (call) => call.startsWith('prefix_rule') && !/decision\s*=\s*["'](?:prompt|forbidden|prompt-user)["']/.test(call),
+  );
+}

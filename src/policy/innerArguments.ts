@@ -1,0 +1,85 @@
+import { resolve } from 'node:path';
+import type { RequestQuestion } from '../core/pendingRequest';
+import { countLines } from '../core/transcript';
+import type { InnerAction } from './policy';
+import { shellWords } from './shellWords';
+
+/** Something that Codex wants to do, in the form in which rules look at it. */
+export interface InnerCall {
+  readonly tool: InnerAction;
+  readonly args: Readonly<Record<string, unknown>>;
+}
+
+/** Whether a rule may accept it: not what allows more than it shows, or what only a person can fill in. */
+export function isPlain(question: RequestQuestion): boolean {
+  switch (question.type) {
+    case 'command_approval':
+      return question.grantsMore !== true;
+    case 'file_approval':
+      return question.grantsMore !== true && question.changes.length > 0;
+    case 'elicitation':
+      return question.toolCall !== null;
+    default:
+      return true;
+  }
+}
+
+/** Undefined for a question that is no action of Codex. */
+export function innerCallOf(question: RequestQuestion, cwd: string): InnerCall | undefined {
+  switch (question.type) {
+    case 'command_approval':
+      return { tool: 'codex/command', args: commandArguments(question) };
+    case 'file_approval':
+      return { tool: 'codex/file-change', args: fileArguments(question, cwd) };
+    case 'permission_approval': {
+      const { permissions, reason } = question;
+      return { tool: 'codex/permissions', args: { permissions, ...reasonOf(reason) } };
+    }
+    case 'elicitation': {
+      const { serverName: server, mode, message, url, toolCall } = question;
+      const call = toolCall ? { tool: toolCall.tool, arguments: toolCall.arguments } : {};
+      return { tool: 'codex/elicitation', args: { server, mode, message, ...(url === null ? {} : { url }), ...call } };
+    }
+    case 'user_input':
+    case 'dynamic_tool':
+    case 'recovery':
+      return undefined;
+  }
+}
+
+/**
+ * `program` and `argv` are there for one plain command only, and `programs` when it is certain what runs: so a rule that
+ * allows by them never allows what it does not see.
+ */
+function commandArguments({ command, cwd, reason }: RequestQuestion & { type: 'command_approval' }): InnerCall['args'] {
+  const { commands, plain, unparsed } = shellWords(command);
+  const [argv] = commands;
+  return {
+    command,
+    ...(cwd === '' ? {} : { cwd }),
+    ...reasonOf(reason),
+    unparsed,
+    ...(unparsed ? {} : { programs: [...new Set(commands.map(([program]) => program))] }),
+    ...(plain && argv ? { program: argv[0], argv } : {}),
+  };
+}
+
+function fileArguments(
+  { changes, reason }: RequestQuestion & { type: 'file_approval' },
+  cwd: string,
+): InnerCall['args'] {
+  const counts = changes.map(countLines);
+  return {
+    paths: changes.flatMap(({ path, movedTo }) =>
+      [path, ...(movedTo ? [movedTo] : [])].map((one) => resolve(cwd, one)),
+    ),
+    kinds: changes.map(({ kind }) => kind),
+    added_lines: counts.reduce((sum, { added }) => sum + added, 0),
+    removed_lines: counts.reduce((sum, { removed }) => sum + removed, 0),
+    ...reasonOf(reason),
+  };
+}
+
+function reasonOf(reason: string | null): { readonly reason?: string } {
+  return reason === null ? {} : { reason };
+}

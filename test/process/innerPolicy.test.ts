@@ -147,13 +147,18 @@ describe('a command', () => {
       rule('codex/command', '{action: allow, conditions: [{path: args.command, op: regex, value: "^bash"}]}'),
     );
     const shell = JSON.stringify({ cmd: 'bash --norc', tty: true, yield_time_ms: 500 });
-    const typed = JSON.stringify({ session_id: 1, chars: 'touch typed.txt\n', yield_time_ms: 1_000 });
-    const id = await spawn(
-      `tool: exec_command ${shell}\n${[0, 1, 2].map((session) => `tool: write_stdin ${typed.replace('"session_id":1', `"session_id":${session}`)}`).join('\n')}\nsay done`,
-    );
+    const before = rig.model.requests.length;
+    const id = await spawn(`tool: exec_command ${shell}\nslow 3s 3\nslow 3s 3`);
+    const output = await until('the shell was started', () => {
+      const inputs = rig.model.requests.slice(before).map(({ input }) => JSON.stringify(input));
+      return inputs.find((text) => text.includes('function_call_output'));
+    });
+    const session = Number(/session ID (\d+)/.exec(output)?.[1] ?? 1);
+    const typed = JSON.stringify({ session_id: session, chars: 'touch typed.txt\n', yield_time_ms: 1_000 });
+    await worker.tasks.message(id, { text: `tool: write_stdin ${typed}\nsay typed`, mode: 'steer' }, 'agent');
     const task = await stopped(id);
-    expect(await exists('typed.txt')).toBe(false);
     if (task.pending.length > 0) expect(asked(task)).toMatchObject({ grantsMore: true });
+    expect(await exists('typed.txt')).toBe(false);
   });
 });
 
@@ -187,9 +192,15 @@ describe('what Codex would not ask', () => {
   it('is a tool that says it only reads: it is asked about', async () => {
     await start(rule('codex/elicitation', '{action: deny, reason: No tools.}'));
     const id = await spawn('tool: mcp__fake/look {}\nsay done');
-    const task = await ended(id);
+    let task = await ended(id);
+    const lastInput = (): string => JSON.stringify(rig.model.requests.at(-1)?.input);
+    // Under load a server may be too late for the first turn of its thread.
+    for (let more = 3; more > 0 && task.answers.length === 0 && /unsupported call/i.test(lastInput()); more--) {
+      await worker.tasks.message(id, { text: 'tool: mcp__fake/look {}\nsay done', mode: 'auto' }, 'agent');
+      task = await ended(id);
+    }
     expect(task.answers).toMatchObject([{ by: 'policy', outcome: 'declined', type: 'elicitation' }]);
-    expect(JSON.stringify(rig.model.requests.at(-1)?.input)).not.toContain('looked');
+    expect(lastInput()).not.toContain('looked');
   });
 
   it('is what the person’s own rules allow: no task is started, and it is said which', async () => {

@@ -58,7 +58,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     const tree = own(new TaskTree(worker.tasks, demo ? demoNotice : ''));
     const review = own(new RequestReview(worker.tasks));
     own(new Attention(worker.tasks, tree));
-    own(new StatusBar(worker.tasks, demo ? 'Codex (demo)' : 'Codex'));
+    own(new StatusBar(worker, demo ? 'Codex (demo)' : 'Codex'));
     const callApprovals = own(new CallApprovals(worker.policies));
     const policyEditing = own(new PolicyEditing(worker.policies));
     own(registerCommands({ worker, outputs, endpoint, review, callApprovals, policyEditing, log }));

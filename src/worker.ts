@@ -109,6 +109,7 @@ export class Worker implements Disposable {
         settings,
         log,
         gate: policies.gate,
+        onPerson: (tool, args) => policies.gate.notePerson(tool, args),
         onFirstWritableTask: options.onFirstWritableTask,
       }),
     );

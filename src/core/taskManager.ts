@@ -49,6 +49,8 @@ export interface TaskManagerOptions {
   readonly log: Log;
   /** The rules for what happens inside tasks. */
   readonly gate?: InnerGate;
+  /** The person did what agents do with a tool; `args` are those that the tool would have. */
+  readonly onPerson?: (tool: string, args: Readonly<Record<string, unknown>>) => void;
   readonly now?: () => number;
   /** How long a cancel waits for its evidence, in ms; default 4,800. */
   readonly stopLimitMs?: number;
@@ -169,6 +171,7 @@ export class TaskManager implements Disposable {
   private async create(request: SpawnRequest, caller: CallerId): Promise<TaskSnapshot> {
     const { agent, settings } = this.options;
     if (this.restoring) await this.restored();
+    this.noteCaller(caller, 'spawn-task', request);
     const sandbox = chooseSandbox(request, settings);
     this.assertMayRun(sandbox, caller);
     const cwd = await resolveCwd(request.cwd, settings.roots());
@@ -319,6 +322,10 @@ export class TaskManager implements Disposable {
     );
   }
 
+  private noteCaller(caller: CallerId | undefined, tool: string, args: object): void {
+    if (caller === person) this.options.onPerson?.(tool, { ...args });
+  }
+
   private assertDependency(id: TaskId): void {
     if (this.tasks.has(id)) return;
     throw invalidArgument(`depends_on: there is no task "${id}".`, 'Name tasks that were spawned before this one.');
@@ -327,6 +334,7 @@ export class TaskManager implements Disposable {
   /** Says something to a task; see `Task.deliver`. */
   async message(id: TaskId, message: Message, caller: CallerId): Promise<{ task: TaskSnapshot; delivered: Delivery }> {
     if (this.restoring) await this.restored();
+    this.noteCaller(caller, 'message-task', { task_id: id, ...message });
     this.assertMayRun(this.find(id).spec.sandbox, caller);
     assertFits(message.text);
     const choosesModel = message.model !== undefined || message.reasoning !== undefined;
@@ -353,8 +361,9 @@ export class TaskManager implements Disposable {
    * Stops running tasks side by side; resolves when no process of them is alive, within 5 seconds. Throws when one cannot
    * be ended: its task goes on ending.
    */
-  async cancel(ids: readonly TaskId[]): Promise<CancelResult> {
+  async cancel(ids: readonly TaskId[], caller?: CallerId): Promise<CancelResult> {
     if (this.restoring) await this.restored();
+    this.noteCaller(caller, 'cancel-task', { task_id: ids });
     const unique = [...new Set(ids)];
     const running = unique.flatMap((id) => this.tasks.get(id) ?? []).filter((task) => !task.terminal);
     assertAllDead(await this.stopAll(running));
@@ -383,6 +392,7 @@ export class TaskManager implements Disposable {
       );
     }
     checkAnswer(request.question, answer);
+    this.noteCaller(who.caller, 'respond-task', { task_id: id, request_id: request.id, answer });
     // Going on starts a turn, like a message.
     if (request.question.type === 'recovery' && accepts(answer)) this.assertMayRun(task.spec.sandbox, who.caller);
     if (who.by === 'agent') this.assertAgentMay(answer, id, request);

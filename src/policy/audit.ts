@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { appendFile, open, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { Emitter } from '../core/emitter';
 import { messageOf } from '../core/errors';
 import type { Log } from '../core/ports';
 
@@ -49,6 +50,10 @@ const recentLimit = 200;
 export class AuditTrail {
   private writing: Promise<void> = Promise.resolve();
   private readonly recentLines: AuditLine[] = [];
+  /** Denials of this program's day, which changes with UTC. */
+  private denials = { day: 0, count: 0 };
+  private readonly emitter = new Emitter<undefined>();
+  readonly onDidRecord = this.emitter.event;
   private bytes: number;
   private troubled = false;
   private previous: string;
@@ -77,13 +82,19 @@ export class AuditTrail {
     return this.recentLines;
   }
 
+  get deniedToday(): number {
+    return this.denials.day === today() ? this.denials.count : 0;
+  }
+
   record(event: AuditEvent): void {
+    if (event.decision === 'denied') this.denials = { day: today(), count: this.deniedToday + 1 };
     const line = { t: Date.now(), ...event, tasks: [...event.tasks], previous: this.previous };
     const text = JSON.stringify(line);
     this.previous = hashOfLine(text);
     this.recentLines.push(line);
     if (this.recentLines.length > recentLimit) this.recentLines.shift();
     this.writing = this.writing.then(() => this.write(`${text}\n`));
+    this.emitter.fire(undefined);
   }
 
   /** Resolves when everything is written, as far as it can be. */
@@ -105,6 +116,10 @@ export class AuditTrail {
       this.troubled = true;
     }
   }
+}
+
+function today(): number {
+  return Math.floor(Date.now() / 86_400_000);
 }
 
 export interface AuditReport {

@@ -72,13 +72,23 @@ export class Policies implements Disposable {
     return [...this.files.values()].flatMap(({ file }) => summaryOf(file) ?? []);
   }
 
+  /** How many rules there are and what they denied, or that a file is bad. */
+  get status(): string {
+    const trouble = this.troubles.length > 0 ? ', a file is bad' : '';
+    const { deniedToday } = this.audit;
+    return `policy: ${this.rules} rules, ${deniedToday} ${deniedToday === 1 ? 'denial' : 'denials'} today${trouble}`;
+  }
+
+  private get rules(): number {
+    return [...this.current().values()].reduce((sum, policy) => sum + ruleCount(policy), 0);
+  }
+
   /** Where the rules come from and how many there are, in one line. */
   describe(): string {
-    const rules = [...this.current().values()].reduce((sum, policy) => sum + ruleCount(policy), 0);
     const paths = [...this.files.values()].map(({ file }) => file).filter((file) => file.policy !== nothing);
     const sources = paths.map(({ path }) => path);
     const from = this.options.path() === null ? ['built in', ...sources] : sources;
-    return `${rules} rules, ${from.join(' and ')}`;
+    return `${this.rules} rules, ${from.join(' and ')}`;
   }
 
   /** Writes what is left. */

@@ -2,7 +2,7 @@ import { type Disposable, DisposableStore } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { CallError } from '../core/errors';
 import { hashOf } from '../core/hash';
-import type { CallerId } from '../core/news';
+import { type CallerId, person } from '../core/news';
 import type { InnerGate, InnerTask, InnerVerdict } from '../core/innerGate';
 import type { RequestQuestion } from '../core/pendingRequest';
 import type { ApprovalChoice, GatedCall, ToolGate } from '../core/toolGate';
@@ -95,6 +95,12 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
       by: null,
       tasks: [],
     });
+  }
+
+  /** Takes note of what the person did; nothing limits it. */
+  notePerson(tool: string, args: Readonly<Record<string, unknown>>): void {
+    const about = { caller: person, client: null, tool, keys: Object.keys(args), hash: hashOf(args) };
+    this.options.audit({ ...about, decision: 'person', rule: null, by: person, tasks: taskIdsOf(args) });
   }
 
   /** What each policy says, and nothing else: no counter moves and nobody is asked. */

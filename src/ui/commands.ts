@@ -204,7 +204,7 @@ class Commands {
 
   private async cancel(ids: readonly TaskId[]): Promise<void> {
     if (ids.length === 0) return;
-    await vscode.window.withProgress({ location: { viewId: ViewId.tasks } }, () => this.tasks.cancel(ids));
+    await vscode.window.withProgress({ location: { viewId: ViewId.tasks } }, () => this.tasks.cancel(ids, person));
   }
 
   private async pickRunning(question: string): Promise<TaskId[]> {

@@ -2,6 +2,7 @@ import * as vscode from 'vscode';
 import { DisposableStore } from '../core/disposable';
 import type { TaskManager } from '../core/taskManager';
 import { describeLimits, isNearLimit } from '../core/usageLimits';
+import type { Policies, Worker } from '../worker';
 import { ContainerId } from './ids';
 import { countsText, groupOf } from './taskView';
 
@@ -12,16 +13,20 @@ export class StatusBar implements vscode.Disposable {
     vscode.window.createStatusBarItem('codexWorker.status', vscode.StatusBarAlignment.Left, 0),
   );
   private readonly tasks: TaskManager;
+  private readonly policies: Policies;
   private readonly name: string;
 
-  constructor(tasks: TaskManager, name: string) {
+  constructor({ tasks, policies }: Pick<Worker, 'tasks' | 'policies'>, name: string) {
     this.tasks = tasks;
+    this.policies = policies;
     this.name = name;
     this.item.name = 'Codex Worker';
     this.item.command = `workbench.view.extension.${ContainerId}`;
     this.owned.add(tasks.feed.onDidChangeStatus(() => this.draw()));
     this.owned.add(tasks.onDidChangeList(() => this.draw()));
     this.owned.add(tasks.onDidChangePlanLimits(() => this.draw()));
+    this.owned.add(policies.onDidChange(() => this.draw()));
+    this.owned.add(policies.audit.onDidRecord(() => this.draw()));
     this.draw();
     this.item.show();
   }
@@ -40,7 +45,8 @@ export class StatusBar implements vscode.Disposable {
     this.item.text = `${icon} ${this.name}${counts === '' ? '' : `: ${counts}`}`;
     const plan = describeLimits(limits, Date.now());
     const state = counts === '' ? 'No Codex task is running' : `Codex tasks: ${counts}`;
-    this.item.tooltip = plan === '' ? state : `${state}\nCodex plan: ${plan}`;
+    const lines = [state, plan === '' ? '' : `Codex plan: ${plan}`, this.policies.status];
+    this.item.tooltip = lines.filter((line) => line !== '').join('\n');
     this.item.backgroundColor = asking ? new vscode.ThemeColor('statusBarItem.warningBackground') : undefined;
   }
 }

@@ -1,6 +1,7 @@
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { execa } from 'execa';
 import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { startCodexRig, startWorker } from '../rig/codexRig';
@@ -52,6 +53,7 @@ process.stdout.write(
 );
 await client.close();
 await script.stop();
+await judging();
 await deltas();
 await rig.dispose();
 model.stdin.end();
@@ -151,6 +153,41 @@ async function settledCommand(marked: string): Promise<number> {
 async function untilGone(pid: number, start: number): Promise<number> {
   while (isAlive(pid)) await new Promise(setImmediate);
   return performance.now() - start;
+}
+
+/** What the policy adds to a call that does nothing, with the built-in rules and with a hundred. */
+async function judging(): Promise<void> {
+  const many = Array.from(
+    { length: 100 },
+    () => '      - {conditions: [{path: args.x, op: regex, value: "^(a|b)+$"}]}',
+  );
+  const calls = 2_000;
+  for (const [name, text] of [
+    ['without rules', ''],
+    ['with a hundred rules', `tools:\n  t:\n    rules:\n${many.join('\n')}\n`],
+  ] as const) {
+    const policyPath = join(rig.dir, 'bench.yaml');
+    await writeFile(policyPath, text);
+    const worker = await startWorker(rig, { policyPath });
+    const { gate } = worker.policies;
+    const { signal } = new AbortController();
+    const one = {
+      tool: 't',
+      args: { x: 'abab' },
+      caller: 'bench',
+      client: null,
+      signal,
+      progress: undefined,
+      ask: undefined,
+    };
+    const ms = await time(async () => {
+      for (let index = 0; index < calls; index++) await gate.pass(one, () => Promise.resolve());
+    });
+    process.stdout.write(
+      `${`judging a call ${name}`.padEnd(52)} ${((ms / calls) * 1_000).toFixed(0).padStart(9)} µs\n`,
+    );
+    await worker.shutDown();
+  }
 }
 
 /** In this process, so that its event loop can be watched. */

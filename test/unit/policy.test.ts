@@ -3,10 +3,12 @@ import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { Counters } from '../../src/policy/counters';
 import { type Action, type Circumstances, type Decision, evaluate } from '../../src/policy/evaluate';
 import type { Policy } from '../../src/policy/policy';
 import { describeMistake, readPolicy } from '../../src/policy/readPolicy';
+import { policySchema } from '../../src/policy/policySchema';
 import { realPath } from '../../src/policy/realPath';
 
 let dir: string;
@@ -460,6 +462,12 @@ tools:
       reason: 'Blocked by default — enable with approval',
     });
   });
+});
+
+it('its form is told to editors that complete YAML', async () => {
+  const schema = z.toJSONSchema(policySchema, { target: 'draft-7', io: 'input' });
+  const path = join(import.meta.dirname, '../../media/policy.schema.json');
+  await expect(`${JSON.stringify(schema, null, 2)}\n`).toMatchFileSnapshot(path);
 });
 
 describe('whatever is called', () => {

@@ -274,6 +274,56 @@ describe('policies', () => {
   });
 });
 
+describe('what Codex wants to do inside a task', () => {
+  const task = { id: 'me-1', cwd: '/', spawnedBy: 'me' };
+  const ls = { type: 'command_approval', command: 'ls', cwd: '/', reason: null, rules: [] } as const;
+  const allowLs = 'codex/command: {rules: [{action: allow, conditions: [{path: args.program, op: eq, value: ls}]}]}';
+  const page = {
+    type: 'elicitation',
+    serverName: 's',
+    mode: 'url',
+    message: 'm',
+    schema: null,
+    url: 'u',
+    toolCall: null,
+  } as const;
+
+  it.each<[what: string, rules: string, question: Parameters<PolicyGate['judge']>[0], kind: string]>([
+    ['what a rule allows', allowLs, ls, 'accept'],
+    ['more than the command', allowLs, { ...ls, grantsMore: true }, 'silent'],
+    ['another command', allowLs, { ...ls, command: 'ls -la; id' }, 'silent'],
+    [
+      'a change without its files',
+      'codex/file-change: {rules: [{action: allow}]}',
+      { type: 'file_approval', changes: [], reason: null },
+      'silent',
+    ],
+    [
+      'a page',
+      'codex/elicitation: {rules: [{action: allow}]}',
+      { ...page, forPerson: true, forSession: false, rules: [] },
+      'silent',
+    ],
+    ['what "*" denies', '"*": {rules: [{action: deny}]}', ls, 'silent'],
+    ['a question', 'codex/command: {rules: [{action: deny}]}', { type: 'recovery', message: 'm' }, 'silent'],
+  ])('%s: by %s', async (_, text, question, kind) => {
+    await open(`tools: {${text}}`);
+    expect(gate.judge(question, task).kind).toBe(kind);
+  });
+
+  it('is accepted by no workspace, which can only tighten', async () => {
+    const root = join(dir, '.codex-worker');
+    await mkdir(root, { recursive: true });
+    await writeFile(join(root, 'policy.yaml'), `tools: {${allowLs}}`);
+    await open('');
+    expect([gate.holds, gate.judge(ls, task).kind]).toEqual([true, 'silent']);
+    await policies.close();
+    await writeFile(join(root, 'policy.yaml'), 'tools: {codex/command: {rules: [{action: deny}]}}');
+    await open(`tools: {${allowLs}}`);
+    expect(gate.judge(ls, task).kind).toBe('decline');
+  });
+});
+
 describe('the audit trail', () => {
   const file = (): string => join(dir, 'audit.jsonl');
   const entries = async (): Promise<Record<string, unknown>[]> =>
@@ -289,12 +339,15 @@ describe('the audit trail', () => {
     await waiting;
     await outcome({ tool: 'u' });
     gate.noteMalformed('me', null, 'v', '[1]');
+    gate.notePerson('cancel-task', { task_id: ['x-1'] });
     await policies.audit.flush();
+    expect(policies.status).toBe('policy: 2 rules, 1 denial today');
     expect(await entries()).toMatchObject([
       { decision: 'asked', rule: 'careful', tool: 't', keys: ['task_id', 'prompt'], tasks: ['x-1'], caller: 'me' },
       { decision: 'allowed', rule: 'careful', by: 'person' },
       { decision: 'denied', rule: 'never', tool: 'u' },
       { decision: 'malformed', tool: 'v' },
+      { decision: 'person', tool: 'cancel-task', tasks: ['x-1'], by: 'person' },
     ]);
     expect(await readFile(file(), 'utf8')).not.toContain('secret words');
     expect((await stat(file())).mode & 0o777).toBe(0o600);

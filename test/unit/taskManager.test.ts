@@ -624,6 +624,30 @@ describe('what was found once', () => {
   });
 });
 
+it('what the person does is told, and what agents do is not', async () => {
+  const acts: [string, unknown][] = [];
+  tasks.dispose();
+  tasks = new TaskManager({
+    agent,
+    journal,
+    settings: testSettings(tmpdir()),
+    log: () => undefined,
+    onPerson: (...act) => acts.push(act),
+  });
+  for (const [caller, by] of [
+    ['person', 'person'],
+    ['caller', 'agent'],
+  ] as const) {
+    const { id } = await tasks.spawn({ prompt: 'do it' }, caller);
+    await vi.waitFor(() => expect(tasks.get(id).turns).toBe(1));
+    agent.threads.at(-1)!.ask();
+    await tasks.respond(id, 'r1', declined, { by, caller });
+    await tasks.message(id, { text: 'more', mode: 'queue' }, caller);
+    await tasks.cancel([id], caller);
+  }
+  expect(acts.map(([tool]) => tool)).toEqual(['spawn-task', 'respond-task', 'message-task', 'cancel-task']);
+});
+
 describe('tasks of an earlier run', () => {
   const request = { prompt: 'do it', keepAliveMs: 3_600_000, outputSchema: null, model: null, reasoning: null };
   const was = (id: string, more: Partial<TaskSnapshot>): StoredTask => ({

@@ -9,9 +9,9 @@ export const cancelTaskTool: Tool = {
   annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false },
   inputSchema: inputSchema(cancelInput),
   outputSchema: outputSchema(cancelResult),
-  async run(args, _call, { tasks }) {
+  async run(args, { caller }, { tasks }) {
     const { task_id } = parseArguments(cancelInput, args);
-    const result = await tasks.cancel(typeof task_id === 'string' ? [task_id] : task_id);
+    const result = await tasks.cancel(typeof task_id === 'string' ? [task_id] : task_id, caller);
     return {
       cancelled: result.cancelled,
       already_terminal: result.alreadyTerminal,

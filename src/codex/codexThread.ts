@@ -304,6 +304,9 @@ export class CodexThread implements AgentThread {
       // Lets the model ask in any turn, not only in plan mode; it is called unstable, which is no news to a person.
       'features.default_mode_request_user_input': true,
       suppress_unstable_features_warning: true,
+      // A background task can wait for the person's MCP servers; after Codex's own 1 to 2 s their tools would be missing in
+      // its first turn (measured with 0.169.0).
+      mcp_optional_startup_grace_ms: 10_000,
       // Otherwise the approval of an MCP tool looks like a question, which anybody may answer (seen with 0.169.0).
       'features.tool_call_mcp_elicitation': true,
       ...this.parts.config,

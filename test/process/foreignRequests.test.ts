@@ -137,6 +137,7 @@ it('an approval says what the command gets beyond running, and offers what Codex
     reason:
       'This is input for a program that runs already. It wants to reach example.com (https). It gets more than the sandbox: use the network, read /etc.',
     rules: [{ kind: 'command', prefix: ['yes'] }, deny],
+    grantsMore: true,
   });
   const who = { by: 'person', caller: 'person' } as const;
   await worker.tasks.respond(id, 'r1', { kind: 'rule', rule: deny }, who);

@@ -192,15 +192,9 @@ describe('what Codex would not ask', () => {
   it('is a tool that says it only reads: it is asked about', async () => {
     await start(rule('codex/elicitation', '{action: deny, reason: No tools.}'));
     const id = await spawn('tool: mcp__fake/look {}\nsay done');
-    let task = await ended(id);
-    const lastInput = (): string => JSON.stringify(rig.model.requests.at(-1)?.input);
-    // Under load a server may be too late for the first turn of its thread.
-    for (let more = 3; more > 0 && task.answers.length === 0 && /unsupported call/i.test(lastInput()); more--) {
-      await worker.tasks.message(id, { text: 'tool: mcp__fake/look {}\nsay done', mode: 'auto' }, 'agent');
-      task = await ended(id);
-    }
+    const task = await ended(id);
     expect(task.answers).toMatchObject([{ by: 'policy', outcome: 'declined', type: 'elicitation' }]);
-    expect(lastInput()).not.toContain('looked');
+    expect(JSON.stringify(rig.model.requests.at(-1)?.input)).not.toContain('looked');
   });
 
   it('is what the person’s own rules allow: no task is started, and it is said which', async () => {

@@ -222,6 +222,21 @@ it('goes on with a thread at any moment of its unloading', async () => {
   expect(ends.map(({ finalMessage, error }) => error?.message ?? finalMessage)).toEqual(Array(40).fill('more'));
 });
 
+it("waits for a user's MCP server before the first turn", async () => {
+  const program = join(import.meta.dirname, '../fakes/mcpServer.mjs');
+  const args = JSON.stringify(['-c', `sleep 3; exec "${process.execPath}" "${program}"`]);
+  const own = await startCodexRig({ more: `\n[mcp_servers.fake]\ncommand = "sh"\nargs = ${args}\n` });
+  try {
+    worker = await startWorker(own);
+    const { id } = await worker.tasks.spawn({ prompt: 'tool: mcp__fake/look {}\nsay done' }, caller);
+    await finish(id);
+    expect(JSON.stringify(own.model.requests.at(-1)?.input)).toContain('looked');
+    await worker.shutDown();
+  } finally {
+    await own.dispose();
+  }
+});
+
 it("ends a user's MCP servers with the task, and starts them again for a follow-up", async () => {
   const marked = `--mark=${process.pid}`;
   const args = JSON.stringify([join(import.meta.dirname, '../fakes/mcpServer.mjs'), marked]);

@@ -255,11 +255,11 @@ type LockedStore = Pick<Store, 'dir' | 'lock'>;
 
 async function lockStore(dir: string, waitMs: number): Promise<LockedStore | null> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const deadline = Date.now() + waitMs;
+  const deadline = performance.now() + waitMs;
   for (;;) {
     const lock = await takeStoreLock(dir);
     if (lock) return { dir, lock };
-    if (Date.now() >= deadline) return null;
+    if (performance.now() >= deadline) return null;
     await delay(lockEveryMs);
   }
 }

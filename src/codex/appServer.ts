@@ -150,7 +150,7 @@ export class AppServer implements Disposable {
 
   /** Throws when the server has ended too often to be started again by itself. */
   private assertSteady(): void {
-    const since = Date.now() - crashWindowMs;
+    const since = performance.now() - crashWindowMs;
     this.crashes = this.crashes.filter((at) => at > since);
     if (this.crashes.length < crashLimit) return;
     throw new CallError(
@@ -253,7 +253,7 @@ export class AppServer implements Disposable {
   private onExit(child: ServerProcess, how: string): void {
     if (this.running?.child !== child) return;
     this.options.log('warn', `codex app-server ${this.running.pid} ended: ${how}`);
-    if (this.stopping !== child) this.crashes.push(Date.now());
+    if (this.stopping !== child) this.crashes.push(performance.now());
     this.running = null;
     this.exitEmitter.fire(undefined);
   }

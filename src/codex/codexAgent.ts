@@ -167,7 +167,8 @@ export class CodexAgent implements Agent {
     const message = parseMessage(json);
     if (!message) return;
     const { id, method, params } = message;
-    thread.position = Math.max(thread.position, position ?? 0);
+    // The last one counts: a clock that was set back between two keepers makes the later numbers smaller.
+    thread.position = position ?? thread.position;
     if (id === undefined) this.hear(thread, method, params);
     else this.reask(thread, { id, method, params, json, position, respond: (answer) => this.respondNow(id, answer) });
   }

@@ -341,8 +341,8 @@ export class CodexThread implements AgentThread {
    * starts only later is stopped then, by its task.
    */
   private async interrupt({ rpc }: Connection): Promise<void> {
-    const deadline = Date.now() + interruptLimitMs;
-    const left = (): number => deadline - Date.now();
+    const deadline = performance.now() + interruptLimitMs;
+    const left = (): number => deadline - performance.now();
     while (this.works && left() > 0) {
       const { turnId } = this;
       const params = { threadId: this.id, turnId: turnId ?? '' };

@@ -5,19 +5,17 @@ export class SilenceWatch implements Disposable {
   private timer: NodeJS.Timeout | undefined;
   private lastSign = 0;
   private readonly limitMs: () => number | null;
-  private readonly now: () => number;
   private readonly onSilent: (limitMs: number) => void;
 
   /** `limitMs` is read at each look; null for no watch. */
-  constructor(limitMs: () => number | null, now: () => number, onSilent: (limitMs: number) => void) {
+  constructor(limitMs: () => number | null, onSilent: (limitMs: number) => void) {
     this.limitMs = limitMs;
-    this.now = now;
     this.onSilent = onSilent;
   }
 
   /** Something was heard; watch on from now. */
   sign(): void {
-    this.lastSign = this.now();
+    this.lastSign = performance.now();
     if (!this.timer) this.watch();
   }
 
@@ -29,13 +27,13 @@ export class SilenceWatch implements Disposable {
   private watch(): void {
     const limitMs = this.limitMs();
     if (limitMs === null) return;
-    const delayMs = Math.max(0, this.lastSign + limitMs - this.now());
+    const delayMs = Math.max(0, this.lastSign + limitMs - performance.now());
     this.timer = setTimeout(() => this.look(limitMs), delayMs).unref();
   }
 
   private look(limitMs: number): void {
     this.timer = undefined;
-    if (this.now() - this.lastSign < limitMs) this.watch();
+    if (performance.now() - this.lastSign < limitMs) this.watch();
     else this.onSilent(limitMs);
   }
 }

@@ -585,13 +585,13 @@ export class Task implements ThreadSink {
    */
   private end(work: () => Promise<StopReport> | undefined): Promise<void> {
     const run = async (): Promise<void> => {
-      const deadline = this.parts.now() + endLimitMs;
+      const deadline = performance.now() + endLimitMs;
       for (let pauseMs = endAgainMs; ; pauseMs = Math.min(pauseMs * 2, endAgainLimitMs)) {
         const { turns } = this;
         const dead = await this.tryToEnd(work);
         // Codex may have run another turn meanwhile, which may have left something.
         if (turns !== this.turns && this.state.kind === 'settling') continue;
-        if (dead || this.parts.now() > deadline) break;
+        if (dead || performance.now() > deadline) break;
         await delay(pauseMs, undefined, { ref: false });
       }
       this.ending = null;
@@ -646,7 +646,6 @@ export class Task implements ThreadSink {
   private recoveryHost(): RecoveryHost {
     return {
       settings: this.parts.settings,
-      now: this.parts.now,
       isWorking: () => this.isWorking(),
       mayGoOn: () => this.parts.mayRun(),
       put: (request, timeoutMs) => this.requests.put(request, timeoutMs),

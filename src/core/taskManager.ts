@@ -284,7 +284,8 @@ export class TaskManager implements Disposable {
   private async bringBack(stored: StoredTask): Promise<Task | null> {
     const { snapshot, request } = stored;
     const { id, endedAt, threadId } = snapshot;
-    const leftMs = endedAt === null ? Infinity : endedAt + request.keepAliveMs - this.now();
+    const leftMs =
+      endedAt === null ? Infinity : Math.min(request.keepAliveMs, endedAt + request.keepAliveMs - this.now());
     if (this.tasks.has(id)) return null;
     if (leftMs <= 0) {
       this.options.journal.remove(id);
@@ -310,7 +311,7 @@ export class TaskManager implements Disposable {
     if (this.closed) return;
     const { status, startedAt } = task.snapshot();
     if (status === 'submitted') this.schedule(task, timeoutMs);
-    else if (!task.terminal) this.limitTime(task, timeoutMs, this.now() - (startedAt ?? this.now()));
+    else if (!task.terminal) this.limitTime(task, timeoutMs, Math.max(0, this.now() - (startedAt ?? this.now())));
   }
 
   private limitTime(task: Task, timeoutMs: number | undefined, passedMs = 0): void {

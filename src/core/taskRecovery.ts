@@ -7,7 +7,6 @@ import { SilenceWatch } from './silenceWatch';
 /** The task that is recovered. */
 export interface RecoveryHost {
   readonly settings: Pick<WorkerSettings, 'requestTimeoutMs' | 'idleTimeoutMs' | 'recovery'>;
-  readonly now: () => number;
   isWorking(): boolean;
   /** Whether a turn may be started now without anybody saying so. */
   mayGoOn(): boolean;
@@ -32,7 +31,7 @@ export class TaskRecovery implements Disposable {
   constructor(host: RecoveryHost) {
     this.host = host;
     const limitMs = (): number | null => host.settings.idleTimeoutMs();
-    this.silence = new SilenceWatch(limitMs, host.now, (ms) => this.onSilent(ms));
+    this.silence = new SilenceWatch(limitMs, (ms) => this.onSilent(ms));
   }
 
   /** The agent stopped in the middle of a turn. Nothing is sent again by itself unless the person chose that. */

@@ -62,7 +62,7 @@ export class HttpSessions implements Disposable {
     const delivered = new Promise<boolean>((resolve) => {
       response.once('close', () => {
         session.open--;
-        session.lastUsed = Date.now();
+        session.lastUsed = performance.now();
         resolve(response.writableFinished);
       });
     });
@@ -97,7 +97,7 @@ export class HttpSessions implements Disposable {
       keepAliveMs: this.options.keepAliveMs,
     });
     const server = createMcpServer(this.options.parts, this.options.caller ?? `session ${id}`);
-    const session = { transport, open: 0, lastUsed: Date.now() };
+    const session = { transport, open: 0, lastUsed: performance.now() };
     this.sessions.set(id, session);
     const closed = server.onclose;
     server.onclose = () => {
@@ -118,7 +118,7 @@ export class HttpSessions implements Disposable {
   }
 
   private sweep(): void {
-    const limit = Date.now() - this.options.idleLimitMs;
+    const limit = performance.now() - this.options.idleLimitMs;
     for (const [id, session] of this.sessions) if (session.open === 0 && session.lastUsed < limit) this.close(id);
   }
 

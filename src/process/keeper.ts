@@ -55,7 +55,7 @@ export class Keeper {
   private readonly work = new WorkWatch();
   private readonly watch: NodeJS.Timeout;
   private keepMs: number | null;
-  private detachedAt = Date.now();
+  private detachedAt = performance.now();
   private hadClient = false;
   private outgoing: string[] = [];
   private ending = false;
@@ -215,7 +215,7 @@ export class Keeper {
   private detach(): void {
     this.client = null;
     this.outgoing = [];
-    this.detachedAt = Date.now();
+    this.detachedAt = performance.now();
     this.child.stdout.resume();
     this.look();
   }
@@ -240,7 +240,7 @@ export class Keeper {
     // What is moved to the file while it is read would not be heard.
     if (this.client || this.ending || this.attaching > 0) return;
     void this.backlog.spool();
-    const awayMs = Date.now() - this.detachedAt;
+    const awayMs = performance.now() - this.detachedAt;
     const isLate = awayMs >= (this.keepMs ?? longestMs);
     const isDone = awayMs >= (this.hadClient ? settleMs : firstClientMs) && !this.work.working;
     if (!isLate && !isDone && !this.backlog.full) return;
@@ -260,13 +260,13 @@ export class Keeper {
     const { lineage } = this;
     if (lineage === null) return;
     const table = processTable();
-    const started = Date.now();
-    while (Date.now() - started < sweepLimitMs) {
+    const started = performance.now();
+    while (performance.now() - started < sweepLimitMs) {
       const others = (await table.list()).filter(({ pid }) => pid !== process.pid);
       const marks = await Promise.all(others.map(({ pid }) => table.lineage(pid)));
       const left = others.filter((_, index) => marks[index] === lineage);
       if (left.length === 0) return;
-      const signal = Date.now() - started > sweepGraceMs ? 'SIGKILL' : 'SIGTERM';
+      const signal = performance.now() - started > sweepGraceMs ? 'SIGKILL' : 'SIGTERM';
       for (const { pid } of left) signalProcess(pid, signal);
       await delay(sweepEveryMs);
     }

@@ -210,10 +210,10 @@ async function endKeeper(record: KeeperRecord, graceMs = stopLimitMs): Promise<v
 }
 
 async function isGone(record: KeeperRecord, limitMs: number): Promise<boolean> {
-  const deadline = Date.now() + limitMs;
+  const deadline = performance.now() + limitMs;
   for (;;) {
     if ((await aliveOf(record)).size === 0) return true;
-    if (Date.now() >= deadline) return false;
+    if (performance.now() >= deadline) return false;
     await delay(lookEveryMs);
   }
 }

@@ -38,9 +38,9 @@ export class ProcessRegistry {
   /** Ends what is left of an owner that is dead; gives what it ended. Only an owner of the store may call it. */
   async reap(): Promise<readonly ProcessEntry[]> {
     const found = await this.alive();
-    const started = Date.now();
-    for (let left = found; left.length > 0 && Date.now() - started < limitMs; left = await this.alive()) {
-      const signal = Date.now() - started < graceMs ? 'SIGTERM' : 'SIGKILL';
+    const started = performance.now();
+    for (let left = found; left.length > 0 && performance.now() - started < limitMs; left = await this.alive()) {
+      const signal = performance.now() - started < graceMs ? 'SIGTERM' : 'SIGKILL';
       for (const { pid } of left) signalProcess(pid, signal);
       await delay(lookEveryMs);
     }

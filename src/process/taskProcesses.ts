@@ -108,14 +108,14 @@ export class TaskProcesses {
    * from the server and may be of this task or another one are reported and left alone.
    */
   async end(taskId: string): Promise<EndReport> {
-    const started = Date.now();
+    const started = performance.now();
     const killed = new Map<string, FoundProcess>();
     let table = await this.look();
     let alive = this.ofTask(taskId, table);
     // A process that is forked while the table is read can be missed once: two looks must find nothing.
     let quietLooks = this.isQuiet(alive, table) ? 1 : 0;
-    while (quietLooks < 2 && Date.now() - started < endLimitMs) {
-      for (const entry of alive) await this.endOne(entry, killed, Date.now() - started > graceMs);
+    while (quietLooks < 2 && performance.now() - started < endLimitMs) {
+      for (const entry of alive) await this.endOne(entry, killed, performance.now() - started > graceMs);
       await delay(lookEveryMs);
       table = await this.look();
       alive = this.ofTask(taskId, table);
@@ -148,13 +148,13 @@ export class TaskProcesses {
   }
 
   private async endThese(own: ReadonlySet<string>): Promise<void> {
-    const started = Date.now();
+    const started = performance.now();
     const told = new Set<string>();
-    while (Date.now() - started < endLimitMs) {
+    while (performance.now() - started < endLimitMs) {
       const left = (await this.options.table.list()).filter((entry) => own.has(identity(entry)));
       if (left.length === 0) return;
       for (const entry of left) {
-        if (Date.now() - started > graceMs) this.options.kill(entry.pid, 'SIGKILL');
+        if (performance.now() - started > graceMs) this.options.kill(entry.pid, 'SIGKILL');
         else if (!told.has(identity(entry))) this.options.kill(entry.pid, 'SIGTERM');
         told.add(identity(entry));
       }
@@ -190,11 +190,11 @@ export class TaskProcesses {
     // One more look after the last command, for what it left.
     for (let more = true; more;) {
       more = this.running.size > 0;
-      const started = Date.now();
+      const started = performance.now();
       // A table that cannot be read now may be read the next time; the end of a task tells if not.
       await this.look().catch(() => undefined);
       // Where a look takes long (a program of its own on macOS and Windows) it must not take the whole machine.
-      const pauseMs = Math.max(sampleEveryMs, (Date.now() - started) * 4);
+      const pauseMs = Math.max(sampleEveryMs, (performance.now() - started) * 4);
       if (more) await delay(pauseMs, undefined, { ref: false });
     }
     this.sampling = null;
@@ -281,10 +281,10 @@ export class TaskProcesses {
     const known = this.fresh.get(key);
     // Once it was the server's it stays so, also when the server is gone.
     if (!known && (!(await this.isOfServer(entry.pid)) || (await this.isOfServer(entry.parent)))) return;
-    const seen = known ?? { since: Date.now(), possible: new Set<string>() };
+    const seen = known ?? { since: performance.now(), possible: new Set<string>() };
     for (const taskId of [...candidates, ...this.recent, ...this.expected]) seen.possible.add(taskId);
     this.fresh.set(key, seen);
-    if (Date.now() - seen.since < decideAfterMs) return;
+    if (performance.now() - seen.since < decideAfterMs) return;
     this.fresh.delete(key);
     const [owner, ...others] = seen.possible;
     if (owner !== undefined && others.length === 0) await this.own(entry, owner);

@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -141,6 +141,21 @@ describe('a worker that goes away and comes back', () => {
     await worker.shutDown();
     await start();
     expect(worker.tasks.get(working)).toMatchObject({ status: 'cancelled', turns: 1 });
+  });
+
+  it('hears all of a task whose earlier lines are numbered higher, because the clock was set back', async () => {
+    await start();
+    const id = await spawn('slow 1s 10');
+    const keeper = await keeperPid();
+    await worker.suspend();
+    await until('the keeper is done', () => !isAlive(keeper));
+    const path = join(rig.stateDir, 'tasks', id, 'events.jsonl');
+    const events = await readFile(path, 'utf8');
+    const ahead = `{"t":1,"n":${Number.MAX_SAFE_INTEGER - 1},"method":"thread/name/updated","params":{"threadId":"x"}}\n`;
+    await writeFile(path, ahead + events);
+    await start();
+    expect(await finish(id)).toMatchObject({ status: 'completed', turns: 1 });
+    expect(await transcript(id)).toContain('tick9');
   });
 
   it('finds what ended meanwhile as it ended, also when the keeper went with the last of it', async () => {

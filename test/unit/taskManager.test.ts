@@ -668,6 +668,23 @@ describe('tasks of an earlier run', () => {
     expect(tasks.get('a-b-1')).toMatchObject({ status: 'working', turns: 2 });
   });
 
+  it('are kept no longer, and may work no longer, than they were to when the clock was set back', async () => {
+    vi.useFakeTimers();
+    const dayMs = 24 * 3_600_000;
+    const [later, limit] = [Date.now() + dayMs, 600_000];
+    tasks.dispose();
+    tasks = manager({ recovery: () => 'continue' });
+    journal.stored = [
+      was('a-b-1', { ...ended, endedAt: later }),
+      { ...was('a-b-2', { startedAt: later }), request: { ...request, timeoutMs: limit } },
+    ];
+    await tasks.restore();
+    await vi.advanceTimersByTimeAsync(limit);
+    expect(tasks.get('a-b-2')).toMatchObject({ status: 'failed', error: { code: 'timeout' } });
+    await vi.advanceTimersByTimeAsync(request.keepAliveMs - limit);
+    expect(tasks.tryGet('a-b-1')).toBeUndefined();
+  });
+
   it.each([
     ['ask', 'input_required'],
     ['continue', 'working'],

@@ -194,17 +194,16 @@ export class Worker implements Disposable {
     });
   }
 
-  private async end(): Promise<void> {
-    await this.agent.stop();
+  private async end(isWell = true): Promise<void> {
+    await (isWell ? this.agent.stop() : this.agent.kill('it does not end its tasks'));
     await this.policies.close();
     await this.lock.release();
     this.dispose();
   }
 
-  /** Stops every task, then Codex, and writes what is left. */
+  /** Stops every task, then Codex, and writes what is left; within 3 s. */
   async shutDown(): Promise<void> {
-    await this.tasks.shutDown();
-    await this.end();
+    await this.end(await this.tasks.shutDown());
   }
 
   dispose(): void {

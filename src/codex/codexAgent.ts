@@ -195,6 +195,11 @@ export class CodexAgent implements Agent {
     return this.processes.endWith(() => this.server.stop());
   }
 
+  /** Ends the server and its whole tree at once, because it does not do what it should. */
+  kill(reason: string): Promise<void> {
+    return this.processes.endWith(() => this.server.kill(reason));
+  }
+
   /** The process id of the server while it runs. */
   get serverPid(): number | undefined {
     return this.server.pid;

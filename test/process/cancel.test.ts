@@ -206,3 +206,22 @@ it('nothing is left when the worker stops', async () => {
   expect(processesWith(marked)).toEqual([]);
   expect(isAlive(server)).toBe(false);
 });
+
+it.each([false, true])(
+  'it takes less than 3 s, also when Codex does not answer (kept by a keeper: %s)',
+  async (kept) => {
+    await worker.shutDown();
+    worker = await startWorker(rig, { keepMs: () => (kept ? 30_000 : 0) });
+    const [marked, stubborn] = [uniqueSleep(), uniqueSleep()];
+    const prompts = [`run: (setsid ${marked} &); sleep 299`, `run: trap "" TERM; ${stubborn}; ${stubborn}`, 'slow 60s'];
+    await Promise.all(prompts.map((prompt) => worker.tasks.spawn({ prompt }, caller)));
+    await until('they run', () => processesWith(marked).length > 0 && processesWith(stubborn).length > 0);
+    const server = worker.serverPid!;
+    process.kill(server, 'SIGSTOP');
+    const start = performance.now();
+    await worker.shutDown();
+    expect(performance.now() - start).toBeLessThan(3_000);
+    expect([marked, stubborn].flatMap(processesWith)).toEqual([]);
+    expect(isAlive(server)).toBe(false);
+  },
+);

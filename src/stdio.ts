@@ -4,7 +4,14 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { HumanError, messageOf } from './core/errors';
-import { type LogLevel, recoveries, type Recovery, type WorkerSettings } from './core/ports';
+import {
+  type LogLevel,
+  recoveries,
+  type Recovery,
+  type UsageLimitAction,
+  usageLimitActions,
+  type WorkerSettings,
+} from './core/ports';
 import { trustNotice } from './core/trustNotice';
 import { describeFindings, examine } from './doctor';
 import {
@@ -35,6 +42,9 @@ const help = `mcp-codex-worker ${version}: an MCP server on stdin and stdout tha
                        default 15; 0 never
   --recovery ask|continue|fail
                        what a task does when Codex stopped in the middle of its turn; default ask
+  --usage-limit fail|wait
+                       what a task does when the plan's usage limit ends its turn: wait goes on at the
+                       reset; default fail
   --elicitation        asks the person behind a waiting client, by MCP elicitation, what a task asks
   --policy FILE        what callers may do without a person; default: a built-in policy. A workspace's
                        own .codex-worker/policy.yaml can only tighten it
@@ -68,6 +78,7 @@ interface ProgramOptions {
   readonly maxConcurrentTasks: number;
   readonly idleTimeoutMs: number | null;
   readonly recovery: Recovery;
+  readonly usageLimit: UsageLimitAction;
   readonly elicitation: boolean;
 }
 
@@ -86,6 +97,7 @@ function parseCommandLine(args: readonly string[]): ProgramOptions | null {
       'max-concurrent-tasks': { type: 'string' },
       'idle-timeout': { type: 'string' },
       recovery: { type: 'string' },
+      'usage-limit': { type: 'string' },
       elicitation: { type: 'boolean' },
       repair: { type: 'boolean' },
       tool: { type: 'string' },
@@ -112,7 +124,8 @@ function parseCommandLine(args: readonly string[]): ProgramOptions | null {
     requestTimeoutMs: minutes('--request-timeout', values['request-timeout'] ?? '0'),
     maxConcurrentTasks: count('--max-concurrent-tasks', values['max-concurrent-tasks'] ?? '8'),
     idleTimeoutMs: minutes('--idle-timeout', values['idle-timeout'] ?? '15'),
-    recovery: recoveryOf(values.recovery ?? 'ask'),
+    recovery: oneOf('--recovery', recoveries, values.recovery ?? 'ask'),
+    usageLimit: oneOf('--usage-limit', usageLimitActions, values['usage-limit'] ?? 'fail'),
     elicitation: values.elicitation ?? false,
   };
 }
@@ -146,10 +159,10 @@ function count(option: string, text: string): number {
   throw new HumanError(`${option} "${text}" is not a number from 1 to 100.`);
 }
 
-function recoveryOf(text: string): Recovery {
-  const known = recoveries.find((one) => one === text);
+function oneOf<T extends string>(option: string, values: readonly T[], text: string): T {
+  const known = values.find((one) => one === text);
   if (known) return known;
-  throw new HumanError(`--recovery "${text}" is none of ${recoveries.join(', ')}.`);
+  throw new HumanError(`${option} "${text}" is none of ${values.join(', ')}.`);
 }
 
 /** The user's data directory on this platform. */
@@ -161,8 +174,8 @@ function defaultStateDir(): string {
 }
 
 function settingsOf(options: ProgramOptions): WorkerSettings {
-  const { roots, allowFullAccess, requestTimeoutMs, idleTimeoutMs, recovery, elicitation, maxConcurrentTasks } =
-    options;
+  const { roots, allowFullAccess, requestTimeoutMs, idleTimeoutMs, recovery, usageLimit, elicitation } = options;
+  const { maxConcurrentTasks } = options;
   return {
     roots: () => roots,
     trusted: () => true,
@@ -176,6 +189,7 @@ function settingsOf(options: ProgramOptions): WorkerSettings {
     idleTimeoutMs: () => idleTimeoutMs,
     maxConcurrentTasks: () => maxConcurrentTasks,
     recovery: () => recovery,
+    usageLimit: () => usageLimit,
     personPresent: () => false,
     elicitation: () => elicitation,
     keepAliveMs: () => 7 * 24 * 3_600_000,

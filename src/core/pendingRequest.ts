@@ -78,8 +78,15 @@ export type RequestQuestion =
       readonly rules: readonly LastingRule[];
     }
   | { readonly type: 'dynamic_tool'; readonly toolName: string; readonly arguments: unknown }
-  /** The worker's own question: whether a task goes on after trouble. Rejecting fails the task. */
-  | { readonly type: 'recovery'; readonly message: string };
+  | RecoveryQuestion;
+
+/** The worker's own question: whether a task goes on after trouble. Rejecting fails the task. */
+export interface RecoveryQuestion {
+  readonly type: 'recovery';
+  readonly message: string;
+  /** When the task goes on by itself, in ms since the epoch; absent when it waits for somebody. */
+  readonly goesOnAt?: number;
+}
 
 export type RequestType = RequestQuestion['type'];
 
@@ -143,6 +150,11 @@ export function isApproval(question: RequestQuestion): boolean {
     case 'dynamic_tool':
       return false;
   }
+}
+
+/** Whether nobody has to answer: the task goes on by itself. */
+export function answersItself({ question }: PendingRequest): boolean {
+  return question.type === 'recovery' && question.goesOnAt !== undefined;
 }
 
 /** Whether accepting lets something happen on the person's behalf. */

@@ -209,6 +209,9 @@ export type AgentApproval = (typeof agentApprovals)[number];
 export const recoveries = ['ask', 'continue', 'fail'] as const;
 export type Recovery = (typeof recoveries)[number];
 
+export const usageLimitActions = ['fail', 'wait'] as const;
+export type UsageLimitAction = (typeof usageLimitActions)[number];
+
 /** What the person decided for all tasks; read at each use, so that a change takes effect at once. */
 export interface WorkerSettings {
   /** Absolute directories that tasks may work in; the first one is the default. */
@@ -229,6 +232,8 @@ export interface WorkerSettings {
   maxConcurrentTasks(): number;
   /** What a task does whose agent stopped in the middle of its turn. */
   recovery(): Recovery;
+  /** What a task does when the usage limit of the account's plan ends its turn. */
+  usageLimit(): UsageLimitAction;
   /** Whether a caller that waits is asked, by MCP elicitation, what its tasks ask. */
   elicitation(): boolean;
   keepAliveMs(): number;

@@ -1,10 +1,11 @@
 import { type TaskError, TaskFailedError } from './errors';
-import type { Decision } from './pendingRequest';
+import type { Decision, PendingRequest, RecoveryQuestion } from './pendingRequest';
 import type { AgentRequest, TurnInput } from './ports';
 import type { TaskSnapshot } from './taskSnapshot';
 import type { TaskPast } from './taskPast';
 import { endingOf, type TaskState } from './taskState';
 import { formatDuration } from './transcript';
+import { timeOf } from './usageLimits';
 
 /** What a task asks, and does, when its agent stopped or keeps silent. */
 
@@ -23,9 +24,30 @@ export const interrupted: TaskError = {
 const continueText =
   'The program that ran this turn stopped in the middle of it. Look at what is done already, then go on with the task.';
 
-/** The turn that continues an interrupted one of the same task. */
-export function continuation({ planMode, outputSchema }: TurnInput): TurnInput {
-  return { text: continueText, model: null, reasoning: null, planMode, outputSchema };
+const afterLimitText =
+  'The usage limit of the plan ended the turn before this one. Look at what is done already, then go on with the task.';
+
+/** The turn that continues one of the same task which `error` ended. */
+export function continuation({ planMode, outputSchema }: TurnInput, error: TaskError): TurnInput {
+  const text = isUsedUp(error) ? afterLimitText : continueText;
+  return { text, model: null, reasoning: null, planMode, outputSchema };
+}
+
+/** Whether the account's plan is used up until its reset. */
+export function isUsedUp({ code, retryable }: TaskError): boolean {
+  return code === 'usage_limit' && retryable;
+}
+
+/** What a task asks that goes on by itself when its plan can be used again. */
+export function limitQuestion(goesOnAt: number, now: number): RecoveryQuestion {
+  const message = `The usage limit of the plan is reached. The task goes on by itself ${timeOf(goesOnAt, now)}. Go on now?`;
+  return { type: 'recovery', message, goesOnAt };
+}
+
+/** When a task of an earlier run was to go on by itself; null when it was not. */
+export function resumptionOf(pending: readonly PendingRequest[]): number | null {
+  for (const { question } of pending) if (question.type === 'recovery') return question.goesOnAt ?? null;
+  return null;
 }
 
 /** Whether the agent's program ended, which the thread tells, too. */
@@ -49,14 +71,14 @@ export function silenceError(limitMs: number): TaskError {
 /** A question of the worker's own, in the form of the agent's: `resolved` confirms the answer as the agent would. */
 export function recoveryRequest(
   key: string,
-  message: string,
+  question: RecoveryQuestion,
   resolved: (key: string) => void,
   onDecision: (decision: Decision) => void,
 ): AgentRequest {
   return {
     key,
     turnId: '',
-    question: { type: 'recovery', message },
+    question,
     answer: (answer) => {
       resolved(key);
       onDecision(answer.kind === 'decision' ? answer.decision : 'reject');

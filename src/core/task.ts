@@ -13,9 +13,19 @@ import type {
   Unsaid,
   WorkerSettings,
 } from './ports';
-import { continuation, continueQuestion, interrupted, isCrash, reopenQuestion, restoredState } from './recovery';
+import {
+  continuation,
+  continueQuestion,
+  interrupted,
+  isCrash,
+  isUsedUp,
+  reopenQuestion,
+  restoredState,
+  resumptionOf,
+} from './recovery';
 import { TaskPast } from './taskPast';
 import { UnsaidMessages } from './unsaid';
+import { timeOf } from './usageLimits';
 import { TaskDetails } from './taskDetails';
 import { acceptOnce, GatedRequests } from './gatedRequests';
 import type { InnerGate } from './innerGate';
@@ -49,7 +59,7 @@ export const deliveryModes = ['auto', 'steer', 'queue'] as const;
 export type DeliveryMode = (typeof deliveryModes)[number];
 export type Delivery = 'steered' | 'queued' | 'new_turn';
 
-type TaskSettings = Pick<WorkerSettings, 'requestTimeoutMs' | 'idleTimeoutMs' | 'recovery'>;
+type TaskSettings = Pick<WorkerSettings, 'requestTimeoutMs' | 'idleTimeoutMs' | 'recovery' | 'usageLimit'>;
 
 /** What a task needs from its owner, and tells it. */
 export interface TaskParts {
@@ -60,6 +70,8 @@ export interface TaskParts {
   readonly gate: InnerGate;
   /** Whether the task may start a turn by itself: trust and settings change while it runs. */
   readonly mayRun: () => boolean;
+  /** When the account's plan can be used again, in ms since the epoch; null when that is not known. */
+  readonly planReset: () => number | null;
 }
 
 /** How a task comes to its thread and its first turn. */
@@ -89,6 +101,8 @@ function declinedText({ rule, reason }: { readonly rule: string; readonly reason
 }
 
 const openTries = 3;
+/** A plan whose reset is not known is tried again after this time, in ms. */
+const limitAgainMs = 900_000;
 
 /** A process that cannot be ended is tried again after a pause that doubles, in ms. */
 const endAgainMs = 500;
@@ -131,6 +145,8 @@ export class Task implements ThreadSink {
   private forgotten = false;
   /** Set while the past of an earlier run is heard. */
   private past: TaskPast | null = null;
+  /** When it was to go on by itself, in an earlier run. */
+  private goesOnAt: number | null = null;
   /** It is not known yet how the task stands. */
   private restoring = false;
 
@@ -235,6 +251,7 @@ export class Task implements ThreadSink {
     this.leftovers = task.leftovers;
     if (!past?.heard) this.details.restore(task);
     this.requests.restore(task.answers, task.pending);
+    this.goesOnAt = resumptionOf(task.pending);
     // What was said in a turn that began is in the past; the files of one flush are not written at once.
     const hasBegun = past?.turnId !== null || past.turns > task.turns;
     const next = hasBegun ? null : unsaid.next;
@@ -287,7 +304,7 @@ export class Task implements ThreadSink {
 
   /** Starts the turn that never began, or one that continues the interrupted one. */
   private async goOn(error: TaskError): Promise<void> {
-    if (this.turns > 0) return this.startTurn(this.unsaid.unbegun ?? continuation(this.spec.firstTurn));
+    if (this.turns > 0) return this.startTurn(this.unsaid.unbegun ?? continuation(this.spec.firstTurn, error));
     try {
       const firstTurn = await this.parts.beginning.prepare();
       // A thread without a turn is not kept by Codex (seen with 0.169.0).
@@ -508,6 +525,8 @@ export class Task implements ThreadSink {
         return this.details.activity || 'starting';
       case 'input_required': {
         const [first] = this.requests.pending;
+        const goesOnAt = resumptionOf(this.requests.pending);
+        if (goesOnAt !== null) return `paused, goes on ${timeOf(goesOnAt, this.parts.now())}`;
         return first ? firstLine(`asks to ${describeQuestion(first.question, this.spec.cwd)}`, 80) : 'needs an answer';
       }
       case 'settling':
@@ -574,9 +593,21 @@ export class Task implements ThreadSink {
 
   private afterTurn(): void {
     if (this.state.kind !== 'settling') return;
+    const { ending } = this.state;
+    if (ending.kind === 'failed' && isUsedUp(ending.error) && this.parts.settings.usageLimit() === 'wait') {
+      this.waitForPlan(ending.error);
+      return;
+    }
     const next = this.unsaid.take();
     if (next) void this.startTurn(next);
     else void this.end(() => this.thread?.settle());
+  }
+
+  private waitForPlan(error: TaskError): void {
+    const goesOnAt = this.parts.planReset() ?? this.goesOnAt ?? this.parts.now() + limitAgainMs;
+    this.goesOnAt = null;
+    this.move({ type: 'turnRequested' });
+    void this.recovery.pause(error, goesOnAt);
   }
 
   /**
@@ -651,8 +682,10 @@ export class Task implements ThreadSink {
       put: (request, timeoutMs) => this.requests.put(request, timeoutMs),
       withdraw: (requestId) => this.requests.withdraw(requestId, 'codex'),
       resolved: (key) => this.requests.resolved(key),
-      clearAway: async () => {
-        this.note('warning', 'Codex stopped in the middle of the turn');
+      now: this.parts.now,
+      isPending: (id) => this.requests.pending.some((one) => one.id === id),
+      clearAway: async (reason) => {
+        this.note('warning', reason);
         this.details.closeOpenItems();
         await this.tryToEnd(() => this.thread?.settle());
       },

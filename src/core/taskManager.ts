@@ -39,7 +39,7 @@ import { TaskFeed } from './taskFeed';
 import { newTaskId, type TaskId } from './taskId';
 import type { TaskSnapshot } from './taskSnapshot';
 import { instructionsFor } from './taskTypes';
-import type { UsageWindow } from './usageLimits';
+import { resetOf, type UsageWindow } from './usageLimits';
 import { shuttingDown, waitForNews, type WaitQuery, type WaitResult } from './waiting';
 
 export interface TaskManagerOptions {
@@ -530,7 +530,8 @@ export class TaskManager implements Disposable {
     const mayRun = (): boolean => this.mayRun(spec);
     const beginning = this.beginningOf(spec, request);
     const gate = this.options.gate ?? noInnerGate;
-    const task = new Task(spec, { observer: this.feed, now: this.now, settings, mayRun, beginning, gate });
+    const planReset = (): number | null => resetOf(this.planLimits, this.now());
+    const task = new Task(spec, { observer: this.feed, now: this.now, settings, mayRun, beginning, gate, planReset });
     this.tasks.set(spec.id, task);
     this.dropOldest();
     return task;

@@ -1,7 +1,9 @@
+import { Deadlines } from './deadlines';
 import type { Disposable } from './disposable';
 import type { TaskError } from './errors';
 import type { AgentRequest, WorkerSettings } from './ports';
-import { recoveryRequest, silenceError, silenceQuestion } from './recovery';
+import type { RecoveryQuestion } from './pendingRequest';
+import { limitQuestion, recoveryRequest, silenceError, silenceQuestion } from './recovery';
 import { SilenceWatch } from './silenceWatch';
 
 /** The task that is recovered. */
@@ -13,8 +15,10 @@ export interface RecoveryHost {
   put(request: AgentRequest, timeoutMs: number | null): string;
   withdraw(requestId: string): void;
   resolved(key: string): void;
-  /** Ends what the interrupted turn left running. */
-  clearAway(): Promise<void>;
+  readonly now: () => number;
+  isPending(requestId: string): boolean;
+  /** Ends what the turn left running, and says why. */
+  clearAway(reason: string): Promise<void>;
   /** Starts the turn that continues the interrupted one; `error` is why the task fails if that cannot be. */
   goOn(error: TaskError): Promise<void>;
   fail(error: TaskError): Promise<void>;
@@ -25,6 +29,7 @@ export interface RecoveryHost {
 export class TaskRecovery implements Disposable {
   private readonly silence: SilenceWatch;
   private silenceRequest: string | null = null;
+  private readonly resumption = new Deadlines();
   private asked = 0;
   private readonly host: RecoveryHost;
 
@@ -38,10 +43,32 @@ export class TaskRecovery implements Disposable {
   async recover(error: TaskError, question: string): Promise<void> {
     const { settings } = this.host;
     if (settings.recovery() === 'fail' || !this.host.isWorking()) return this.host.fail(error);
-    await this.host.clearAway();
+    await this.host.clearAway('Codex stopped in the middle of the turn');
     if (!this.host.isWorking()) return;
     if (settings.recovery() === 'continue' && this.host.mayGoOn()) await this.host.goOn(error);
-    else this.ask(question, settings.requestTimeoutMs(), error, () => void this.host.goOn(error));
+    else
+      this.ask(
+        { type: 'recovery', message: question },
+        settings.requestTimeoutMs(),
+        error,
+        () => void this.host.goOn(error),
+      );
+  }
+
+  /**
+   * The account's plan is used up: the task goes on by itself at a time, in ms since the epoch, or before it when somebody
+   * says so. Where no turn may start by then, it waits for somebody.
+   */
+  async pause(error: TaskError, goesOnAt: number): Promise<void> {
+    await this.host.clearAway('The usage limit of the plan is reached');
+    if (!this.host.isWorking()) return;
+    const now = this.host.now();
+    const id = this.ask(limitQuestion(goesOnAt, now), null, error, () => void this.host.goOn(error));
+    this.resumption.set(id, Math.max(0, goesOnAt - now), () => {
+      if (!this.host.isPending(id) || !this.host.mayGoOn()) return;
+      this.host.withdraw(id);
+      void this.host.goOn(error);
+    });
   }
 
   /** The agent did something, which answers the question whether it is alive. */
@@ -53,19 +80,21 @@ export class TaskRecovery implements Disposable {
 
   dispose(): void {
     this.silence.dispose();
+    this.resumption.dispose();
   }
 
   private onSilent(limitMs: number): void {
     if (!this.host.isWorking()) return;
     const timeoutMs = Math.min(limitMs, this.host.settings.requestTimeoutMs() ?? limitMs);
     const onAccept = (): void => this.signOfLife();
-    this.silenceRequest = this.ask(silenceQuestion(limitMs), timeoutMs, silenceError(limitMs), onAccept);
+    const question = { type: 'recovery', message: silenceQuestion(limitMs) } as const;
+    this.silenceRequest = this.ask(question, timeoutMs, silenceError(limitMs), onAccept);
   }
 
   /** A question of the worker's own: accepting goes on, rejecting fails the task, cancelling ends it. */
-  private ask(message: string, timeoutMs: number | null, error: TaskError, onAccept: () => void): string {
+  private ask(question: RecoveryQuestion, timeoutMs: number | null, error: TaskError, onAccept: () => void): string {
     const resolved = (key: string): void => this.host.resolved(key);
-    const request = recoveryRequest(`own ${++this.asked}`, message, resolved, (decision) => {
+    const request = recoveryRequest(`own ${++this.asked}`, question, resolved, (decision) => {
       if (decision === 'accept') onAccept();
       else void (decision === 'cancel' ? this.host.cancel() : this.host.fail(error));
     });

@@ -11,6 +11,7 @@ export interface UsageWindow {
 }
 
 const nearPercent = 90;
+const usedUpPercent = 100;
 const dayMs = 24 * 3_600_000;
 
 /** Whether tasks will soon be refused. */
@@ -29,12 +30,21 @@ export function describeLimits(windows: readonly UsageWindow[], now: number): st
     .join('; ');
 }
 
+/** When the plan can be used again, in ms since the epoch; null when that is not known. */
+export function resetOf(windows: readonly UsageWindow[], now: number): number | null {
+  const resets = windows
+    .filter(({ usedPercent }) => usedPercent >= usedUpPercent)
+    .flatMap(({ resetsAt }) => (resetsAt !== null && resetsAt > now ? [resetsAt] : []));
+  return resets.length === 0 ? null : Math.max(...resets);
+}
+
 function spanOf(minutes: number): string {
   if (minutes % 1_440 === 0) return `${minutes / 1_440} d`;
   return minutes % 60 === 0 ? `${minutes / 60} h` : `${minutes} min`;
 }
 
-function timeOf(time: number, now: number): string {
+/** `at 17:30`, or `on Tue Nov 24 at 17:30` when that is more than a day away. */
+export function timeOf(time: number, now: number): string {
   const clock = formatClock(time).slice(0, 5);
   return time - now < dayMs ? `at ${clock}` : `on ${new Date(time).toDateString().slice(0, 10)} at ${clock}`;
 }

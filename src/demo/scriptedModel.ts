@@ -100,9 +100,18 @@ function sendFailure(response: ServerResponse, rest: string): void {
   const status = Number.parseInt(rest, 10) || 500;
   const after = /after=(\d+)/.exec(rest)?.[1];
   const code = /code=(\S+)/.exec(rest)?.[1] ?? (status === 429 ? 'rate_limit_exceeded' : 'server_error');
-  const limit = { plan_type: 'plus', resets_at: Math.floor(Date.now() / 1000) + 3600 };
-  const error = { message: `scripted ${status}`, type: code, code, ...(code === 'usage_limit_reached' ? limit : {}) };
-  sendJson(response, status, { error }, after === undefined ? {} : { 'retry-after': after });
+  const resetsAt = Math.floor(Date.now() / 1000) + 3600;
+  const isUsedUp = code === 'usage_limit_reached';
+  const limit = isUsedUp ? { plan_type: 'plus', resets_at: resetsAt } : {};
+  const error = { message: `scripted ${status}`, type: code, code, ...limit };
+  const headers = { ...(after === undefined ? {} : { 'retry-after': after }), ...(isUsedUp ? usedUp(resetsAt) : {}) };
+  sendJson(response, status, { error }, headers);
+}
+
+/** How the service tells how much of a plan is used (read by Codex 0.169.0). */
+function usedUp(resetsAt: number): Record<string, string> {
+  const window = { 'used-percent': '100', 'window-minutes': '300', 'reset-at': String(resetsAt) };
+  return Object.fromEntries(Object.entries(window).map(([name, value]) => [`x-codex-primary-${name}`, value]));
 }
 
 async function readBody(request: IncomingMessage): Promise<string> {

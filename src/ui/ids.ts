@@ -34,6 +34,7 @@ export const SettingId = {
   maxConcurrentTasks: 'codexWorker.maxConcurrentTasks',
   idleTimeout: 'codexWorker.idleTimeout',
   recovery: 'codexWorker.recovery',
+  usageLimit: 'codexWorker.usageLimit',
   keepRunning: 'codexWorker.keepRunning',
   notifyRequests: 'codexWorker.notifications.requests',
   notifyFinished: 'codexWorker.notifications.finished',

@@ -1,5 +1,5 @@
 import { describeQuestion, visibleLine } from '../core/describeRequest';
-import { isApproval, type PendingRequest } from '../core/pendingRequest';
+import { answersItself, isApproval, type PendingRequest } from '../core/pendingRequest';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { CommandId } from './ids';
 import { withoutLinks } from './plainText';
@@ -9,10 +9,10 @@ export interface AskedTask {
   readonly request: PendingRequest;
 }
 
-/** Every pending request, the oldest first. */
+/** Every pending request that waits for somebody, the oldest first. */
 export function pendingRequests(tasks: readonly TaskSnapshot[]): AskedTask[] {
   return tasks
-    .flatMap((task) => task.pending.map((request) => ({ task, request })))
+    .flatMap((task) => task.pending.filter((one) => !answersItself(one)).map((request) => ({ task, request })))
     .sort((a, b) => a.request.askedAt - b.request.askedAt);
 }
 

@@ -1,7 +1,7 @@
 import { homedir } from 'node:os';
 import { z } from 'zod';
 import * as vscode from 'vscode';
-import { agentApprovals, approvalPolicies, recoveries, type WorkerSettings } from '../core/ports';
+import { agentApprovals, approvalPolicies, recoveries, usageLimitActions, type WorkerSettings } from '../core/ports';
 import { mcpTransports, type McpTransport } from '../worker';
 import { SettingId } from './ids';
 
@@ -23,6 +23,7 @@ export const settings: WorkerSettings = {
   idleTimeoutMs: () => minutes(SettingId.idleTimeout, 15),
   maxConcurrentTasks: () => read(SettingId.maxConcurrentTasks, z.int().min(1).max(100), 8),
   recovery: () => read(SettingId.recovery, z.enum(recoveries), 'ask'),
+  usageLimit: () => read(SettingId.usageLimit, z.enum(usageLimitActions), 'fail'),
   personPresent: () => true,
   elicitation: () => read(SettingId.mcpElicitation, z.boolean(), false),
   keepAliveMs: () => read(SettingId.keepFinishedDays, z.number().min(0).max(365), 7) * dayMs,

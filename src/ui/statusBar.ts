@@ -41,7 +41,8 @@ export class StatusBar implements vscode.Disposable {
     const asking = tasks.some((task) => groupOf(task) === 'asking');
     const limits = this.tasks.planLimits;
     const idle = isNearLimit(limits) ? '$(warning)' : '$(server-process)';
-    const icon = asking ? '$(question)' : counts === '' ? idle : '$(sync~spin)';
+    const running = tasks.some((task) => task.status === 'working' || task.status === 'submitted');
+    const icon = asking ? '$(question)' : running ? '$(sync~spin)' : idle;
     this.item.text = `${icon} ${this.name}${counts === '' ? '' : `: ${counts}`}`;
     const plan = describeLimits(limits, Date.now());
     const state = counts === '' ? 'No Codex task is running' : `Codex tasks: ${counts}`;

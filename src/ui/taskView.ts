@@ -1,6 +1,6 @@
 import { firstLine } from '../core/boundedText';
 import { describeQuestion, visibleLine } from '../core/describeRequest';
-import { isApproval, type PendingRequest } from '../core/pendingRequest';
+import { answersItself, isApproval, type PendingRequest } from '../core/pendingRequest';
 import type { ItemOutcome, PlanStep } from '../core/taskEvent';
 import type { TaskSnapshot, WorkItem } from '../core/taskSnapshot';
 import { isTerminalStatus } from '../core/taskState';
@@ -19,8 +19,13 @@ export const groupTitles: Readonly<Record<Group, string>> = {
 };
 
 export function groupOf(task: TaskSnapshot): Group {
-  if (task.status === 'input_required') return 'asking';
+  if (task.status === 'input_required') return isPaused(task) ? 'running' : 'asking';
   return isTerminalStatus(task.status) ? 'finished' : 'running';
+}
+
+/** Whether it waits for nobody, and goes on by itself. */
+function isPaused({ status, pending }: TaskSnapshot): boolean {
+  return status === 'input_required' && pending.length > 0 && pending.every(answersItself);
 }
 
 /** The tasks of a group: waiting and running ones oldest first, finished ones newest first. */
@@ -44,7 +49,7 @@ export function taskIcon(task: TaskSnapshot): Icon {
     case 'working':
       return running;
     case 'input_required':
-      return { id: 'question', color: 'list.warningForeground' };
+      return isPaused(task) ? { id: 'debug-pause' } : { id: 'question', color: 'list.warningForeground' };
     case 'completed':
       return { id: 'pass', color: 'testing.iconPassed' };
     case 'failed':
@@ -250,8 +255,13 @@ function outcomeIcon(outcome: ItemOutcome | null, base: string): Icon {
 /** `1 needs you, 2 running`, or the empty text. */
 export function countsText(tasks: readonly TaskSnapshot[]): string {
   const asking = tasks.filter((task) => groupOf(task) === 'asking').length;
-  const runs = tasks.filter((task) => groupOf(task) === 'running').length;
-  return [asking > 0 ? `${asking} needs you` : '', runs > 0 ? `${runs} running` : '']
+  const paused = tasks.filter(isPaused).length;
+  const runs = tasks.filter((task) => groupOf(task) === 'running').length - paused;
+  return [
+    asking > 0 ? `${asking} needs you` : '',
+    runs > 0 ? `${runs} running` : '',
+    paused > 0 ? `${paused} paused` : '',
+  ]
     .filter((part) => part !== '')
     .join(', ');
 }

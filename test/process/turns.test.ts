@@ -273,6 +273,21 @@ describe('trouble', () => {
     expect(task.error?.hint).not.toBe('');
   });
 
+  it('a used-up plan lets a task wait until the reset that Codex tells, or until somebody lets it go on', async () => {
+    worker = await startWorker(rig, { settings: { usageLimit: () => 'wait' } });
+    const before = Date.now();
+    const { id } = await worker.tasks.spawn({ prompt: 'fail 429 code=usage_limit_reached' }, caller);
+    await untilStatus(id, (task) => task.pending.length > 0);
+    const [{ question }] = worker.tasks.get(id).pending as unknown as [
+      { question: { goesOnAt: number; message: string } },
+    ];
+    // The scripted model says that the plan is reset in an hour, in whole seconds.
+    expect(Math.abs(question.goesOnAt - before - 3_600_000)).toBeLessThan(30_000);
+    expect(question.message).toMatch(/^The usage limit of the plan is reached. The task goes on by itself /);
+    await worker.tasks.respond(id, 'r1', { kind: 'decision', decision: 'accept' }, { by: 'agent', caller });
+    expect(await finish(id)).toMatchObject({ status: 'completed', turns: 2 });
+  });
+
   it('an unreachable model fails the task as model_unreachable', async () => {
     const lonely = await startCodexRig({ modelUrl: 'http://127.0.0.1:9/v1' });
     try {

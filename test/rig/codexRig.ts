@@ -66,6 +66,7 @@ export function testSettings(root: string, changes: Partial<WorkerSettings> = {}
     idleTimeoutMs: () => null,
     maxConcurrentTasks: () => 100,
     recovery: () => 'fail',
+    usageLimit: () => 'fail',
     elicitation: () => false,
     personPresent: () => true,
     keepAliveMs: () => 3_600_000,

@@ -11,6 +11,7 @@ import {
   SettingId,
   ViewId,
 } from '../../src/ui/ids';
+import { pendingRequests } from '../../src/ui/notices';
 import { OutputQueue } from '../../src/ui/outputQueue';
 import { ShownTasks } from '../../src/ui/shownTasks';
 import { countsText, detailsOf, groupOf, taskContext, taskDescription, taskIcon, tasksOf } from '../../src/ui/taskView';
@@ -70,6 +71,14 @@ describe('the tree', () => {
     expect(tasks.map(taskContext)).toEqual(['task.finished', 'task.running', 'task.asking', 'task.finished']);
     expect(countsText(tasks)).toBe('1 needs you, 1 running');
     expect(tasks.map((task) => taskIcon(task).id)).toEqual(['pass', 'sync~spin', 'question', 'error']);
+  });
+
+  it('shows a task that goes on by itself as paused, and asks nobody for it', () => {
+    const question = { type: 'recovery', message: 'Go on now?', goesOnAt: 9 } as const;
+    const task = { ...base, status: 'input_required', pending: [pending(question)] } as const;
+    expect([groupOf(task), taskIcon(task).id, countsText([task])]).toEqual(['running', 'debug-pause', '1 paused']);
+    expect(pendingRequests([task])).toEqual([]);
+    expect(detailsOf(task)[0]).toMatchObject({ label: 'Go on now?' });
   });
 
   it('describes what a task does, its time, model and tokens', () => {

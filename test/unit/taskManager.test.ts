@@ -769,6 +769,124 @@ describe('tasks of an earlier run', () => {
   });
 });
 
+describe('a used-up plan', () => {
+  const error = { code: 'usage_limit', message: 'Used up.', retryable: true, hint: 'Wait.' } as const;
+  const hourMs = 3_600_000;
+  beforeEach(() => {
+    vi.useFakeTimers();
+    tasks.dispose();
+    tasks = manager({ usageLimit: () => 'wait', keepAliveMs: () => 9 * hourMs });
+  });
+
+  function useUp(): number {
+    const resetsAt = Date.now() + hourMs;
+    agent.limits = [
+      { usedPercent: 100, minutes: 300, resetsAt },
+      { usedPercent: 40, minutes: 10_080, resetsAt: Date.now() + 99 * hourMs },
+    ];
+    return resetsAt;
+  }
+
+  it('lets a task wait, and go on by itself at the reset', async () => {
+    const { id, thread } = await running();
+    const resetsAt = useUp();
+    await tasks.message(id, { text: 'and then', mode: 'queue' }, 'caller');
+    thread.end('failed', error);
+    await vi.waitFor(() => expect(tasks.get(id).status).toBe('input_required'));
+    expect(tasks.get(id)).toMatchObject({
+      pending: [{ question: { type: 'recovery', goesOnAt: resetsAt } }],
+      error: null,
+    });
+    expect(tasks.get(id).activity).toMatch(/^paused, goes on at \d\d:\d\d$/);
+    expect(thread.settles).toBe(1);
+    await vi.advanceTimersByTimeAsync(hourMs - 1_000);
+    expect(thread.inputs).toHaveLength(1);
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect(thread.inputs[1]!.text).toMatch(/^The usage limit of the plan ended the turn before this one/);
+    expect(tasks.get(id)).toMatchObject({ status: 'working', pending: [], answers: [{ outcome: 'withdrawn' }] });
+    thread.end();
+    await vi.waitFor(() => expect(thread.inputs[2]).toMatchObject({ text: 'and then' }));
+  });
+
+  it('lets a task go on earlier, give up, or end, as somebody says, and never again at the reset', async () => {
+    const says = async (answer: Answer): Promise<[TaskSnapshot, FakeThread]> => {
+      const { id, thread } = await running();
+      useUp();
+      thread.end('failed', error);
+      await vi.waitFor(() => expect(tasks.get(id).pending).toHaveLength(1));
+      await tasks.respond(id, undefined, answer, asPerson);
+      await vi.waitFor(() => expect(tasks.get(id).pending).toEqual([]));
+      await vi.advanceTimersByTimeAsync(2 * hourMs);
+      return [tasks.get(id), thread];
+    };
+    const [goesOn, thread] = await says(accept);
+    expect([goesOn.status, thread.inputs.length]).toEqual(['working', 2]);
+    const [failed] = await says(declined);
+    expect(failed).toMatchObject({ status: 'failed', error, turns: 1 });
+    const [cancelled] = await says({ kind: 'decision', decision: 'cancel' });
+    expect(cancelled).toMatchObject({ status: 'cancelled', turns: 1 });
+  });
+
+  it('whose reset is not known is tried again after a while; a budget that has no reset is not', async () => {
+    const { id, thread } = await running();
+    thread.end('failed', error);
+    await vi.advanceTimersByTimeAsync(900_000);
+    expect(tasks.get(id)).toMatchObject({ status: 'working', turns: 2 });
+    thread.end('failed', { ...error, retryable: false });
+    await vi.waitFor(() => expect(tasks.get(id).status).toBe('failed'));
+  });
+
+  it('does not start a turn at its reset where none may start, and waits for somebody', async () => {
+    let trusted = true;
+    tasks.dispose();
+    tasks = manager({ usageLimit: () => 'wait', trusted: () => trusted });
+    const { id, thread } = await running();
+    useUp();
+    thread.end('failed', error);
+    await vi.waitFor(() => expect(tasks.get(id).pending).toHaveLength(1));
+    trusted = false;
+    await vi.advanceTimersByTimeAsync(2 * hourMs);
+    expect([tasks.get(id).status, thread.inputs.length]).toEqual(['input_required', 1]);
+  });
+
+  it('fails a task where the person did not choose to wait', async () => {
+    tasks.dispose();
+    tasks = manager();
+    const { id, thread } = await running();
+    useUp();
+    thread.end('failed', error);
+    await vi.waitFor(() => expect(tasks.get(id)).toMatchObject({ status: 'failed', error }));
+  });
+
+  it('is waited for by a task of an earlier run, until the time that it knew', async () => {
+    agent.past = (thread) => {
+      thread.begin();
+      thread.end('failed', error);
+    };
+    const goesOnAt = Date.now() + hourMs;
+    const question = { type: 'recovery', message: 'Go on now?', goesOnAt } as const;
+    const snapshot = { ...base, id: 'a-b-1', cwd: tmpdir(), threadId: 't', spawnedBy: 'caller' };
+    journal.stored = [
+      {
+        snapshot: {
+          ...snapshot,
+          status: 'input_required',
+          pending: [{ id: 'r1', question, askedAt: 1, expiresAt: null }],
+        },
+        request: { prompt: 'do it', keepAliveMs: hourMs, outputSchema: null, model: null, reasoning: null },
+        unsaid: { next: null, queue: [] },
+      },
+    ];
+    await tasks.restore();
+    expect(tasks.get('a-b-1')).toMatchObject({
+      status: 'input_required',
+      pending: [{ id: 'r2', question: { goesOnAt } }],
+    });
+    await vi.advanceTimersByTimeAsync(hourMs);
+    expect(tasks.get('a-b-1')).toMatchObject({ status: 'working', turns: 2 });
+  });
+});
+
 describe('the queue', () => {
   const status = (id: string): string => `${tasks.get(id).status} ${tasks.get(id).activity}`.trim();
   const spawn = async (more: object = {}): Promise<string> =>

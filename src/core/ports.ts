@@ -146,9 +146,11 @@ export type JournalFile = (typeof journalFiles)[number];
 
 export interface JournalPart {
   readonly text: string;
-  /** Bytes from the start of the file to the end of this part. */
+  /** Where the text begins, in bytes from the first that was ever written: later than asked for when that is gone. */
+  readonly start: number;
+  /** Where the text ends. */
   readonly nextOffset: number;
-  /** Bytes of the whole file. */
+  /** Bytes that were ever written. */
   readonly size: number;
 }
 
@@ -194,8 +196,10 @@ export interface Journal {
   load(): Promise<readonly StoredTask[]>;
   /** Everything that was kept of what the agent said about a task, oldest first. */
   history(id: TaskId): Promise<readonly RawLine[]>;
-  /** Reads at most `limit` bytes from byte `offset`, whole UTF-8 characters only. */
+  /** Reads at most `limit` bytes from byte `offset`, or from the first that is kept; whole UTF-8 characters only. */
   read(id: TaskId, file: JournalFile, offset: number, limit: number): Promise<JournalPart>;
+  /** Bytes that the files of each task take. */
+  sizes(ids: readonly TaskId[]): Promise<ReadonlyMap<TaskId, number>>;
   /** Writes what waits; resolves to whether everything is kept. What is not is tried again. */
   flush(): Promise<boolean>;
   /** Something of a task cannot be kept, or not for now; each kind of trouble once. */

@@ -85,8 +85,10 @@ const turnInputLimit = 1_048_576;
 const restoreLimitMs = 100;
 const restoreStopMs = 1_000;
 const acknowledgeEveryMs = 250;
-/** Finished tasks that are kept. */
+/** Finished tasks that are kept, and bytes that the files of all tasks may take. */
 const finishedLimit = 500;
+const bytesLimit = 1024 ** 3;
+const measureAfterMs = 10_000;
 
 /** Owns all tasks: makes, finds, messages, stops and forgets them, and tells what happens to them. */
 export class TaskManager implements Disposable {
@@ -96,6 +98,7 @@ export class TaskManager implements Disposable {
   private readonly keyed = new BoundedMap<string, { hash: string; task: Promise<TaskSnapshot> }>(1_000);
   private readonly limits = this.owned.add(new Deadlines());
   private readonly expiries = this.owned.add(new Deadlines());
+  private measuring: NodeJS.Timeout | undefined;
   private readonly scheduler: Scheduler;
   /** Of tasks that are being brought back, in ms. */
   private readonly timeouts = new Map<TaskId, number | undefined>();
@@ -277,6 +280,7 @@ export class TaskManager implements Disposable {
     if (this.isClosed()) return;
     await agent.catchUp();
     if (this.isClosed()) return;
+    this.measureLater();
     const restored = back.map((task) => this.letGoOn(task));
     // They ask at once, so that they are told as asking; one that continues by itself takes longer.
     await Promise.race([Promise.all(restored), delay(restoreLimitMs)]);
@@ -522,6 +526,7 @@ export class TaskManager implements Disposable {
 
   dispose(): void {
     this.closed = true;
+    clearTimeout(this.measuring);
     this.owned.dispose();
   }
 
@@ -547,6 +552,7 @@ export class TaskManager implements Disposable {
     }
     this.limits.clear(id);
     this.expiries.set(id, task.spec.keepAliveMs, () => this.remove(id));
+    this.measureLater();
   }
 
   private announceWriting(cwd: string): void {
@@ -572,6 +578,26 @@ export class TaskManager implements Disposable {
     if (request.model === undefined && request.reasoning === undefined) return { model: null, reasoning: null };
     const models = await this.options.agent.models();
     return chooseModel(request, models, this.options.settings.allowUnknownModels(), current);
+  }
+
+  private measureLater(): void {
+    this.measuring ??= setTimeout(() => void this.keepWithinBytes(), measureAfterMs).unref();
+  }
+
+  /** Forgets the oldest finished tasks while the files of all tasks take too much room. */
+  private async keepWithinBytes(): Promise<void> {
+    this.measuring = undefined;
+    const sizes = await this.options.journal.sizes([...this.tasks.keys()]);
+    let left = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+    for (const task of [...this.tasks.values()].filter((one) => one.terminal)) {
+      if (left <= bytesLimit) return;
+      left -= sizes.get(task.id) ?? 0;
+      this.options.log(
+        'info',
+        `Task ${task.id} is forgotten: the files of all tasks took more than ${bytesLimit} bytes.`,
+      );
+      this.remove(task.id);
+    }
   }
 
   /** Keeps memory bounded: beyond the limit the oldest of the finished tasks is forgotten. */

@@ -147,8 +147,11 @@ async function partOfJournal(
   // A part ends with a whole line, so that each part can be read by itself.
   const lineEnd = part.text.lastIndexOf('\n') + 1;
   const whole = ended || lineEnd === 0 ? part.text : part.text.slice(0, lineEnd);
-  const next = offset + Buffer.byteLength(whole);
-  return next < part.size ? withNext(select(whole), address, next) : select(whole);
+  const next = part.nextOffset - Buffer.byteLength(part.text.slice(whole.length));
+  const gone =
+    part.start > offset && file !== 'events' ? `[the first ${part.start} bytes are not kept any more]\n` : '';
+  const text = gone + select(whole);
+  return next < part.size ? withNext(text, address, next) : text;
 }
 
 function partOfText(text: string, address: ResourceAddress): string {

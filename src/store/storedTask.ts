@@ -5,6 +5,7 @@ import { approvalPolicies, sandboxes, type StoredTask, type Unsaid } from '../co
 import { taskTypes } from '../core/taskSnapshot';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { formatVersion } from './meta';
+import { migrate } from './migration';
 
 /** What a file of a task must hold to be a task again; what is only shown may be missing. */
 
@@ -90,7 +91,7 @@ const requestSchema = z.object({
 
 /** Reads the two files of a task. Throws when one is torn, of another version, or not of a task. */
 export function parseStoredTask(meta: string, request: string, unsaid: string | null): StoredTask {
-  const kept = metaSchema.parse(JSON.parse(meta));
+  const kept = metaSchema.parse(migrate(JSON.parse(meta)));
   // Written by this program from a snapshot; the lists are shown, never acted on.
   const snapshot = { ...kept, answered: kept.answers.at(-1) ?? null, queuedMessages: 0 };
   return {

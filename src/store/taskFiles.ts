@@ -1,4 +1,4 @@
-import { mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Emitter } from '../core/emitter';
 import { messageOf } from '../core/errors';
@@ -17,6 +17,7 @@ import { isTaskId, type TaskId } from '../core/taskId';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { metaOf } from './meta';
 import { redact } from './redact';
+import { SegmentedFile } from './segmentedFile';
 import { parseStoredTask } from './storedTask';
 
 const flushEveryMs = 100;
@@ -24,13 +25,10 @@ const flushEveryMs = 100;
 const againMs = 1_000;
 /** Characters of one task that wait for the disk; more is dropped, and said. */
 const waitingLimit = 16 * 1024 * 1024;
-/** Bytes of one file. */
-const fileLimit = 64 * 1024 * 1024;
 
 const requestFile = 'request.json';
 const unsaidFile = 'unsaid.json';
 const loadTogether = 50;
-const newline = 10;
 
 const names: Readonly<Record<JournalFile, string>> = {
   events: 'events.jsonl',
@@ -42,9 +40,7 @@ const names: Readonly<Record<JournalFile, string>> = {
 interface OpenTask {
   readonly paths: DiskPaths;
   readonly waiting: Map<JournalFile, string[]>;
-  readonly sizes: Map<JournalFile, number>;
-  /** Files whose size on disk is known. */
-  readonly measured: Set<JournalFile>;
+  readonly files: Readonly<Record<JournalFile, SegmentedFile>>;
   meta: string | null;
   request: string | null;
   unsaid: string | null;
@@ -115,13 +111,7 @@ export class TaskFiles implements Journal {
       this.trouble(id, 'slow', `The disk takes too little of the log of ${id}; some of it is not kept.`);
       return;
     }
-    const size = (task.sizes.get(file) ?? 0) + text.length;
-    if (size > fileLimit) {
-      this.trouble(id, file, `${names[file]} of ${id} is full at ${fileLimit} bytes; the rest is not kept.`);
-      return;
-    }
     task.unwritten += text.length;
-    task.sizes.set(file, size);
     const waiting = task.waiting.get(file) ?? [];
     waiting.push(text);
     task.waiting.set(file, waiting);
@@ -197,7 +187,7 @@ export class TaskFiles implements Journal {
   }
 
   async history(id: TaskId): Promise<readonly RawLine[]> {
-    const text = await readFile(this.paths(id).events_log, 'utf8').catch(() => '');
+    const text = await this.task(id).files.events.readAll();
     return text.split('\n').flatMap((json) => {
       if (json === '') return [];
       const position = /^\{"t":\d+,"n":(\d+)/.exec(json)?.[1];
@@ -207,18 +197,14 @@ export class TaskFiles implements Journal {
 
   async read(id: TaskId, file: JournalFile, offset: number, limit: number): Promise<JournalPart> {
     await this.flush();
-    const path = join(this.paths(id).dir, names[file]);
-    const handle = await open(path, 'r').catch(() => null);
-    if (!handle) return { text: '', nextOffset: 0, size: 0 };
-    try {
-      const { size } = await handle.stat();
-      const buffer = Buffer.alloc(Math.max(0, Math.min(limit, size - offset)));
-      const { bytesRead } = await handle.read(buffer, 0, buffer.length, offset);
-      const whole = wholeCharacters(buffer.subarray(0, bytesRead));
-      return { text: whole.toString('utf8'), nextOffset: offset + whole.length, size };
-    } finally {
-      await handle.close();
-    }
+    return this.task(id).files[file].read(offset, limit);
+  }
+
+  async sizes(ids: readonly TaskId[]): Promise<ReadonlyMap<TaskId, number>> {
+    const sizes = new Map<TaskId, number>();
+    // One after the other: there may be hundreds, and nobody waits for it.
+    for (const id of ids) sizes.set(id, await sizeOfDirectory(this.paths(id).dir));
+    return sizes;
   }
 
   async flush(): Promise<boolean> {
@@ -239,8 +225,7 @@ export class TaskFiles implements Journal {
     const task: OpenTask = {
       paths,
       waiting: new Map(),
-      sizes: new Map(),
-      measured: new Set(),
+      files: filesOf(paths),
       meta: null,
       request: null,
       unsaid: null,
@@ -282,10 +267,8 @@ export class TaskFiles implements Journal {
     if (!task.isMade) await mkdir(paths.dir, { recursive: true, mode: 0o700 });
     task.isMade = true;
     for (const [file, texts] of batch.appends) {
-      const lineEnd = await this.lineEndFor(task, file);
-      if (lineEnd !== '') texts.unshift(lineEnd);
       // As one text, because a secret may come in pieces.
-      await appendWhole(join(paths.dir, names[file]), redact(texts.join('')));
+      await task.files[file].append(redact(texts.join('')), file !== 'verbose');
       batch.appends.delete(file);
       task.unwritten = Math.max(0, task.unwritten - lengthOf(texts));
     }
@@ -307,22 +290,6 @@ export class TaskFiles implements Journal {
     this.schedule(id, againMs);
   }
 
-  /** A writer that was killed may have left half a line: the next one begins anew. Also finds how long the file is. */
-  private async lineEndFor(task: OpenTask, file: JournalFile): Promise<string> {
-    if (task.measured.has(file)) return '';
-    task.measured.add(file);
-    const handle = await open(join(task.paths.dir, names[file]), 'r').catch(() => null);
-    if (!handle) return '';
-    try {
-      const { size } = await handle.stat();
-      task.sizes.set(file, (task.sizes.get(file) ?? 0) + size);
-      const { buffer, bytesRead } = await handle.read(Buffer.alloc(1), 0, 1, Math.max(0, size - 1));
-      return bytesRead === 1 && buffer[0] !== newline && file !== 'verbose' ? '\n' : '';
-    } finally {
-      await handle.close();
-    }
-  }
-
   /** Says each kind of trouble of a task once: what a file holds may be lost, the task is not. */
   private trouble(id: TaskId, kind: string, message: string): void {
     const key = `${id}/${kind}`;
@@ -333,46 +300,34 @@ export class TaskFiles implements Journal {
   }
 }
 
-/** Appends all of a text or nothing: what a full disk took of it is taken back, so that it can be tried again. */
-async function appendWhole(path: string, text: string): Promise<void> {
-  const file = await open(path, 'a', 0o600);
-  try {
-    const { size } = await file.stat();
-    await file.appendFile(text).catch(async (error: unknown) => {
-      await file.truncate(size).catch(() => undefined);
-      throw error;
-    });
-  } finally {
-    await file.close();
-  }
-}
-
 function lengthOf(texts: readonly string[]): number {
   return texts.reduce((sum, text) => sum + text.length, 0);
+}
+
+function filesOf(paths: DiskPaths): Readonly<Record<JournalFile, SegmentedFile>> {
+  return {
+    events: new SegmentedFile(paths.events_log),
+    timeline: new SegmentedFile(paths.timeline_log),
+    summary: new SegmentedFile(paths.summary_log),
+    verbose: new SegmentedFile(paths.verbose_log),
+  };
+}
+
+/** In bytes; 0 for one that is not there. */
+async function sizeOfDirectory(dir: string): Promise<number> {
+  const names = await readdir(dir).catch(() => []);
+  const sizes = await Promise.all(
+    names.map((name) =>
+      stat(join(dir, name)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    ),
+  );
+  return sizes.reduce((sum, size) => sum + size, 0);
 }
 
 async function replaceFile(path: string, text: string): Promise<void> {
   await writeFile(`${path}.new`, text, { mode: 0o600 });
   await rename(`${path}.new`, path);
-}
-
-/** Cuts an incomplete UTF-8 character off both ends. */
-function wholeCharacters(bytes: Buffer): Buffer {
-  let start = 0;
-  while (start < Math.min(3, bytes.length) && isContinuation(bytes[start])) start++;
-  let last = bytes.length - 1;
-  while (last > bytes.length - 4 && isContinuation(bytes[last])) last--;
-  const needed = sequenceLength(bytes[last]);
-  const end = last >= 0 && last + needed > bytes.length ? last : bytes.length;
-  return bytes.subarray(start, Math.max(start, end));
-}
-
-function isContinuation(byte: number | undefined): boolean {
-  return byte !== undefined && (byte & 0xc0) === 0x80;
-}
-
-function sequenceLength(byte: number | undefined): number {
-  if (byte === undefined || byte < 0xc0) return 1;
-  if (byte < 0xe0) return 2;
-  return byte < 0xf0 ? 3 : 4;
 }

@@ -66,7 +66,13 @@ export class FakeJournal implements Journal {
 
   read(id: string, file: JournalFile): Promise<JournalPart> {
     const text = this.text(id, file);
-    return Promise.resolve({ text, nextOffset: text.length, size: text.length });
+    return Promise.resolve({ text, start: 0, nextOffset: text.length, size: text.length });
+  }
+
+  readonly bytes = new Map<string, number>();
+
+  sizes(): Promise<ReadonlyMap<string, number>> {
+    return Promise.resolve(this.bytes);
   }
 
   private readonly troubleEmitter = new Emitter<{ readonly id: string; readonly message: string }>();

@@ -7,6 +7,9 @@ import { cut, jsonBytes, resultLimit } from '../../src/mcp/fit';
 import { pipeUri } from '../../src/mcp/httpHost';
 import { taskListResult as listSchema, taskResult as resultSchema } from '../../src/mcp/schemas';
 import { taskListResult, taskResult } from '../../src/mcp/taskView';
+import type { JournalPart } from '../../src/core/ports';
+import type { TaskManager } from '../../src/core/taskManager';
+import { readResource } from '../../src/mcp/resources';
 import { parseTaskUri } from '../../src/mcp/uris';
 import { base, command, pending } from '../fakes/snapshots';
 
@@ -210,4 +213,21 @@ it('a pipe URI decodes to the path of the pipe', () => {
   const uri = pipeUri('\\\\.\\pipe\\codex-worker-1');
   expect(uri).toBe('pipe:%5C%5C.%5Cpipe%5Ccodex-worker-1#/mcp');
   expect(decodeURIComponent(uri.slice('pipe:'.length).split('#')[0]!)).toBe('\\\\.\\pipe\\codex-worker-1');
+});
+
+it('a part of a log whose beginning is not kept any more says so, and where the next part is', async () => {
+  const kept = Buffer.from('one\ntwo\nthree\n');
+  const gone = 1_000;
+  const readJournal = (_id: string, _file: string, offset: number, limit: number): Promise<JournalPart> => {
+    const start = Math.max(offset, gone);
+    const text = kept.subarray(start - gone, start - gone + Math.min(limit, 9)).toString();
+    return Promise.resolve({ text, start, nextOffset: start + text.length, size: gone + kept.length });
+  };
+  const tasks = { tryGet: () => base, readJournal } as unknown as TaskManager;
+  const read = async (query: string): Promise<string> =>
+    (await readResource(tasks, `task:///bold-falcon-42/log.verbose${query}`)).text;
+  expect(await read('')).toBe(
+    '[the first 1000 bytes are not kept any more]\none\ntwo\nnext: task:///bold-falcon-42/log.verbose?offset=1008\n',
+  );
+  expect(await read('?offset=1008')).toBe('three\n');
 });

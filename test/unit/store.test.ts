@@ -5,8 +5,10 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { StoredRequest } from '../../src/core/ports';
 import { hashOf } from '../../src/core/hash';
 import type { TaskSnapshot } from '../../src/core/taskSnapshot';
+import { migrate } from '../../src/store/migration';
 import { redact } from '../../src/store/redact';
 import { takeStoreLock } from '../../src/store/storeLock';
+import { SegmentedFile } from '../../src/store/segmentedFile';
 import { TaskFiles } from '../../src/store/taskFiles';
 import { base } from '../fakes/snapshots';
 
@@ -114,6 +116,27 @@ describe('the files of a task', () => {
       expect(await (await TaskFiles.open(dir, log)).load()).toEqual([]);
       expect(await readFile(join(path, 'meta.json'), 'utf8')).toBe(text);
     }
+    expect(lines).toEqual([expect.stringContaining('Update to see it'), expect.stringContaining('other-task-1')]);
+  });
+});
+
+describe('the format of a task', () => {
+  const steps = {
+    2: ({ old, ...meta }: Readonly<Record<string, unknown>>) => ({ ...meta, renamed: old }),
+    3: (meta: Readonly<Record<string, unknown>>) => ({ ...meta, twice: [meta.renamed, meta.version] }),
+  };
+
+  it('is brought to the present one step after the other', () => {
+    expect(migrate({ version: 1, old: 'x' }, 3, steps)).toEqual({ version: 3, renamed: 'x', twice: ['x', 2] });
+    expect(migrate({ version: 2, renamed: 'x' }, 3, steps)).toEqual({ version: 3, renamed: 'x', twice: ['x', 2] });
+    expect(migrate({ version: 3 }, 3, steps)).toEqual({ version: 3 });
+  });
+
+  it('of a later program is refused with what to do, and so is one without a version', () => {
+    expect(() => migrate({ version: 4 }, 3, steps)).toThrow(/later version .*\(format 4, known here: 3\)\. Update/);
+    for (const wrong of [{}, { version: 0 }, { version: '1' }, null, []])
+      expect(() => migrate(wrong, 3, steps)).toThrow();
+    expect(() => migrate({ version: 1 }, 3, { 3: steps[3] })).toThrow(/from format 1 to 2/);
   });
 });
 
@@ -175,6 +198,66 @@ describe('the journal of a task at work', () => {
       expect(history.length).toBeLessThanOrEqual(complete.length + 2);
     }
   });
+});
+
+describe('a file that grows', () => {
+  const limits = { bytes: 100, kept: 3 };
+  const line = (index: number): string => `line ${String(index).padStart(3, '0')} ü\n`;
+
+  it('is cut into segments, of which the newest are kept; offsets mean the same for ever', async () => {
+    const path = join(dir, 'verbose.log');
+    let all = '';
+    for (let index = 0; index < 60; index++) {
+      // Another writer takes over now and then.
+      const file = new SegmentedFile(path, limits);
+      await file.append(line(index), false);
+      all += line(index);
+      const whole = Buffer.from(all);
+      const kept = await file.readAll();
+      expect(all.endsWith(kept)).toBe(true);
+      expect(await file.read(whole.length - 40, 40)).toMatchObject({ nextOffset: whole.length, size: whole.length });
+      const first = whole.length - Buffer.byteLength(kept);
+      expect(await file.read(0, 7)).toEqual({
+        text: kept.slice(0, 7),
+        start: first,
+        nextOffset: first + 7,
+        size: whole.length,
+      });
+      expect((await file.read(first, 1_000)).text).toBe(kept);
+    }
+    const names = (await readdir(dir)).filter((name) => name.startsWith('verbose'));
+    expect(names).toHaveLength(limits.kept);
+    for (const name of names) expect((await readFile(join(dir, name))).length).toBeLessThanOrEqual(limits.bytes);
+  });
+
+  it('is read while it is written, and no part of it is wrong', async () => {
+    const file = new SegmentedFile(join(dir, 'events.jsonl'), { ...limits, kept: 1_000 });
+    const lines = Array.from({ length: 200 }, (_, index) => line(index));
+    const whole = Buffer.from(lines.join(''));
+    const writes = lines.map((text) => file.append(text, true));
+    for (let offset = 0; offset < whole.length;) {
+      const part = await file.read(offset, 33);
+      expect(part.text).toBe(whole.subarray(offset, part.nextOffset).toString());
+      offset = part.nextOffset;
+    }
+    await Promise.all(writes);
+    expect(await file.readAll()).toBe(whole.toString());
+  });
+});
+
+it('the size of the files of tasks is known', async () => {
+  const path = await written(done);
+  const files = await TaskFiles.open(dir, log);
+  files.append(done.id, 'verbose', 'x'.repeat(1_000));
+  await files.flush();
+  const names = await readdir(path);
+  const bytes = (await Promise.all(names.map((name) => readFile(join(path, name))))).map(({ length }) => length);
+  const sum = bytes.reduce((total, length) => total + length, 0);
+  expect(sum).toBeGreaterThan(1_000);
+  expect([...(await files.sizes([done.id, 'none-such-1']))]).toEqual([
+    [done.id, sum],
+    ['none-such-1', 0],
+  ]);
 });
 
 describe('the lock of a store', () => {

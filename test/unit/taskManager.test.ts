@@ -769,6 +769,21 @@ describe('tasks of an earlier run', () => {
   });
 });
 
+it('the oldest finished tasks are forgotten while the files of all take more than a gigabyte', async () => {
+  vi.useFakeTimers();
+  const ids: string[] = [];
+  for (let index = 0; index < 4; index++) {
+    const { id, thread } = await running();
+    ids.push(id);
+    journal.bytes.set(id, 400_000_000);
+    if (index !== 1) thread.end();
+  }
+  await vi.advanceTimersByTimeAsync(60_000);
+  // The second one still works.
+  expect(tasks.snapshots().map(({ id }) => id)).toEqual([ids[1], ids[3]]);
+  expect(journal.removed).toEqual([ids[0], ids[2]]);
+});
+
 describe('a used-up plan', () => {
   const error = { code: 'usage_limit', message: 'Used up.', retryable: true, hint: 'Wait.' } as const;
   const hourMs = 3_600_000;

@@ -46,8 +46,8 @@ export class FakeThread implements AgentThread {
   }
 
   steer(text: string): Promise<boolean> {
-    this.steered.push(text);
-    return Promise.resolve(true);
+    if (this.active) this.steered.push(text);
+    return Promise.resolve(this.active);
   }
 
   stop(): Promise<StopReport> {

@@ -156,9 +156,10 @@ describe('the files of a task', () => {
     const store = await files();
     for (const text of ['日本', '語\n', 'end\n']) store.append('a-b-1', 'verbose', text);
     const first = await store.read('a-b-1', 'verbose', 0, 7);
-    expect(first).toEqual({ text: '日本', nextOffset: 6, size: 14 });
+    expect(first).toEqual({ text: '日本', start: 0, nextOffset: 6, size: 14 });
     expect(await store.read('a-b-1', 'verbose', first.nextOffset, 100)).toEqual({
       text: '語\nend\n',
+      start: 6,
       nextOffset: 14,
       size: 14,
     });
@@ -179,7 +180,7 @@ describe('the files of a task', () => {
     store.append('a-b-1', 'verbose', 'y');
     await store.flush();
     expect(trouble).toHaveLength(1);
-    expect(await store.read('a-b-1', 'verbose', 0, 10)).toEqual({ text: '', nextOffset: 0, size: 0 });
+    expect(await store.read('a-b-1', 'verbose', 0, 10)).toEqual({ text: '', start: 0, nextOffset: 0, size: 0 });
   });
 });
 

@@ -7,6 +7,7 @@ import { Emitter } from '../core/emitter';
 import { CallError, messageOf } from '../core/errors';
 import type { Log } from '../core/ports';
 import type { ServerHost, ServerProcess } from '../process/serverProcess';
+import { accountKey } from './codexAccount';
 import type { CodexBinary } from './findCodex';
 import { initializeResult } from './protocol';
 import { rpcDefaults, type RpcHandlers, type RpcOptions, RpcPeer } from './rpc';
@@ -27,6 +28,8 @@ export interface Connection {
   readonly pid: number;
   /** The mark of everything that the server starts; see lineage.ts. */
   readonly lineage: number | null;
+  /** The account that it works for; see codexAccount.ts. */
+  readonly account: string;
   /** The keeper that owns the server and carries the same mark. */
   readonly keeperPid: number | undefined;
 }
@@ -92,7 +95,7 @@ export class AppServer implements Disposable {
     drain(child, log);
     // The server is the same, so what an earlier client asked it may still be answered: ids must differ.
     const rpc = this.peer(child, { ...rpcDefaults, waits: true, idPrefix: `${randomUUID()}-` });
-    this.running = { rpc, child, pid: child.pid ?? 0, lineage: await child.lineage, keeperPid: child.keeperPid };
+    this.running = { ...aboutOf(child), rpc, child, lineage: await child.lineage };
     log('info', `codex app-server ${this.running.pid} of an earlier run is here`);
     return this.running;
   }
@@ -192,8 +195,9 @@ export class AppServer implements Disposable {
     const binary = await this.options.locate();
     log('info', `Starting codex ${binary.version} from ${binary.path} (${binary.source})`);
     await this.options.host.forget();
+    const purpose = await accountKey(env);
     const child = await this.options.host
-      .start({ file: binary.path, args: ['app-server', ...settings], env })
+      .start({ file: binary.path, args: ['app-server', ...settings], env, purpose })
       .catch((cause: unknown) => {
         throw unavailable(`Codex did not start: ${messageOf(cause)}`, cause);
       });
@@ -207,7 +211,7 @@ export class AppServer implements Disposable {
       initializeResult.parse(result);
       rpc.notify('initialized');
       if (rpc.closed) throw new Error('It ended right after its start.');
-      this.running = { rpc, child, pid: child.pid ?? 0, lineage, keeperPid: child.keeperPid };
+      this.running = { ...aboutOf(child), rpc, child, lineage };
       log('info', `codex app-server ${this.running.pid} is ready`);
       if (lineage === null && process.platform === 'linux') log('warn', noLineage);
       return this.running;
@@ -257,6 +261,10 @@ export class AppServer implements Disposable {
     this.running = null;
     this.exitEmitter.fire(undefined);
   }
+}
+
+function aboutOf({ pid, keeperPid, purpose }: ServerProcess): Pick<Connection, 'pid' | 'keeperPid' | 'account'> {
+  return { pid: pid ?? 0, keeperPid, account: purpose };
 }
 
 const noLineage =

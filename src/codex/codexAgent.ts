@@ -9,7 +9,8 @@ import { signalProcess } from '../process/killTree';
 import { processTable } from '../process/processTable';
 import type { ServerHost } from '../process/serverProcess';
 import { TaskProcesses } from '../process/taskProcesses';
-import { AppServer, unavailable } from './appServer';
+import { AppServer, type Connection, unavailable } from './appServer';
+import { accountKey } from './codexAccount';
 import { CodexThread } from './codexThread';
 import { gatedConfigFor } from './gatedThreads';
 import { isKnown, mapNotification } from './eventMapper';
@@ -64,6 +65,7 @@ export class CodexAgent implements Agent {
   private readonly limitsEmitter = this.owned.add(new Emitter<undefined>());
   readonly onDidChangeLimits = this.limitsEmitter.event;
   private loggedIn = false;
+  private connecting: Promise<Connection> | null = null;
   private modelList: Promise<readonly ModelInfo[] | undefined> | null = null;
   private readonly options: CodexAgentOptions;
 
@@ -89,7 +91,7 @@ export class CodexAgent implements Agent {
   }
 
   async ready(sandbox: Sandbox, cwd: string): Promise<void> {
-    const [{ rpc }] = await Promise.all([this.server.connect(), this.probe(sandbox)]);
+    const [{ rpc }] = await Promise.all([this.connect(), this.probe(sandbox)]);
     const { gate = noInnerGate, env = {} } = this.options;
     if (gate.holds) await gatedConfigFor(rpc, cwd, gate, env);
     if (this.loggedIn) return;
@@ -105,6 +107,21 @@ export class CodexAgent implements Agent {
       });
     }
     this.loggedIn = true;
+  }
+
+  /** A server that works for the account that is logged in now: a running one keeps the account that it began with. */
+  private connect(): Promise<Connection> {
+    this.connecting ??= this.connectNow().finally(() => (this.connecting = null));
+    return this.connecting;
+  }
+
+  private async connectNow(): Promise<Connection> {
+    const connection = await this.server.connect();
+    if (connection.account === (await accountKey(this.options.env ?? {}))) return connection;
+    if ([...this.threads.values()].some(({ active }) => active)) throw otherAccount();
+    this.options.log('info', 'Another account or CODEX_HOME is in use now, so Codex is started anew.');
+    await this.stop();
+    return this.server.connect();
   }
 
   models(): Promise<readonly ModelInfo[] | undefined> {
@@ -366,6 +383,14 @@ export class CodexAgent implements Agent {
     this.modelList = null;
     for (const thread of this.threads.values()) thread.lost();
   }
+}
+
+function otherAccount(): CallError {
+  return new CallError(
+    'codex_unavailable',
+    'Codex works for tasks that were begun with another account or CODEX_HOME than the one in use now.',
+    { hint: 'Try again when those tasks have ended, or cancel them: then Codex is started anew.', retryable: true },
+  );
 }
 
 /** Puts a question to the thread's task. */

@@ -1,9 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { CallError, messageOf } from '../core/errors';
 import type { InnerGate } from '../core/innerGate';
+import { codexHome } from './codexAccount';
 import type { RpcPeer } from './rpc';
 
 /**
@@ -84,8 +84,7 @@ async function askingServers(
 
 /** The person's own rules that let commands run without being asked; Codex has no switch for them. */
 async function allowingRules(env: Readonly<Record<string, string | undefined>>): Promise<readonly string[]> {
-  const home = env.CODEX_HOME ?? process.env.CODEX_HOME ?? join(homedir(), '.codex');
-  const dirs = [join(home, 'rules'), '/etc/codex/rules'];
+  const dirs = [join(codexHome(env), 'rules'), '/etc/codex/rules'];
   const found = await Promise.all(dirs.map(allowingFiles));
   return found.flat().map((path) => `${path} lets commands run`);
 }

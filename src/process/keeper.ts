@@ -22,6 +22,7 @@ import { WorkWatch } from './workWatch';
 export interface KeeperOptions {
   readonly stateDir: string;
   readonly token: string;
+  readonly purpose: string;
   /** The server and its arguments. */
   readonly file: string;
   readonly args: readonly string[];
@@ -96,6 +97,7 @@ export class Keeper {
       server: null,
       address,
       token: options.token,
+      purpose: options.purpose,
     } as const;
     await writeRecord(options.stateDir, record);
     const keeper = new Keeper(options, lineage, listener);

@@ -14,6 +14,8 @@ const recordSchema = z.object({
   /** A Unix socket or a Windows named pipe. */
   address: z.string(),
   token: z.string(),
+  /** What the server works for; see `ServerOptions`. */
+  purpose: z.string().default(''),
 });
 export type KeeperRecord = z.infer<typeof recordSchema>;
 

@@ -5,14 +5,14 @@ import { connect, type Socket } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { readBacklog } from './backlog';
-import type { ChildOptions, ExitInfo } from './childProcess';
+import type { ExitInfo } from './childProcess';
 import type { KeeperOptions } from './keeper';
 import { backlogPath, type KeeperRecord, readAnyRecord, readRecord, recordPath } from './keeperFiles';
 import { controlLine, type KeeperCommand, newsSchema, parseControl } from './keeperProtocol';
 import { killTree, signalProcess } from './killTree';
 import { readLineage } from './lineage';
 import { identity, processTable } from './processTable';
-import { directHost, type ServerHost, type ServerProcess } from './serverProcess';
+import { directHost, type ServerHost, type ServerOptions, type ServerProcess } from './serverProcess';
 
 export interface KeeperHostOptions {
   /** The bundled keeper program. */
@@ -40,16 +40,16 @@ export class KeeperHost implements ServerHost {
     this.options = options;
   }
 
-  async start(child: ChildOptions): Promise<ServerProcess> {
+  async start(child: ServerOptions): Promise<ServerProcess> {
     return this.options.keepMs() === 0 ? directHost.start(child) : this.startKept(child);
   }
 
-  private async startKept({ file, args, env }: ChildOptions): Promise<ServerProcess> {
+  private async startKept({ file, args, env, purpose }: ServerOptions): Promise<ServerProcess> {
     const { program, stateDir, keepMs } = this.options;
     const before = await readRecord(stateDir);
     if (before) await endKeeper(before);
     const token = randomBytes(32).toString('base64url');
-    const own: KeeperOptions = { stateDir, token, file, args, keepMs: keepMs() };
+    const own: KeeperOptions = { stateDir, token, purpose, file, args, keepMs: keepMs() };
     const child = execa(process.execPath, [program], {
       // In the editor our own program is Electron.
       env: { ...env, ELECTRON_RUN_AS_NODE: '1' },
@@ -102,6 +102,7 @@ export class KeeperHost implements ServerHost {
 class KeptServer implements ServerProcess {
   readonly pid: number;
   readonly keeperPid: number;
+  readonly purpose: string;
   readonly lineage: Promise<number | null>;
   readonly stderr = new PassThrough();
   readonly exited: Promise<ExitInfo>;
@@ -117,6 +118,7 @@ class KeptServer implements ServerProcess {
     this.record = record;
     this.pid = pidOf(record.server);
     this.keeperPid = pidOf(record.keeper);
+    this.purpose = record.purpose;
     this.lineage = readLineage(this.keeperPid).then((mark) => (mark === 0 ? null : mark));
     this.caughtUp = new Promise((resolve) => (this.onCaughtUp = resolve));
     this.exited = new Promise((resolve) => (this.onExit = resolve));

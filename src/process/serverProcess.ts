@@ -5,6 +5,8 @@ import { claimLineage } from './lineage';
 export interface ServerProcess extends ChildProcess {
   /** The mark of everything that it starts; see lineage.ts. */
   readonly lineage: Promise<number | null>;
+  /** What its starter said that it works for; see `ServerOptions`. */
+  readonly purpose: string;
   /** The keeper that owns it; undefined when we do. */
   readonly keeperPid: number | undefined;
   /** Takes a line of `stdout` that begins with `controlMark`. */
@@ -17,9 +19,14 @@ export interface ServerProcess extends ChildProcess {
   detach(): Promise<boolean>;
 }
 
+export interface ServerOptions extends ChildOptions {
+  /** What the server works for, in words of its client, which are told to the client that finds it. */
+  readonly purpose: string;
+}
+
 /** Starts servers and finds those of an earlier run. */
 export interface ServerHost {
-  start(options: ChildOptions): Promise<ServerProcess>;
+  start(options: ServerOptions): Promise<ServerProcess>;
   find(): Promise<ServerProcess | null>;
   /** What a server that is gone said and nobody heard. */
   missed(): AsyncIterable<string>;
@@ -35,11 +42,12 @@ export const directHost: ServerHost = {
   forget: () => Promise.resolve(),
 };
 
-function startDirect(options: ChildOptions): ServerProcess {
+function startDirect(options: ServerOptions): ServerProcess {
   const child = startChild(options);
   return {
     ...child,
     lineage: claimLineage(child.pid ?? 0),
+    purpose: options.purpose,
     keeperPid: undefined,
     control: () => undefined,
     acknowledge: () => undefined,

@@ -158,6 +158,30 @@ describe('a worker that goes away and comes back', () => {
     expect(await transcript(id)).toContain('tick9');
   });
 
+  it('in another CODEX_HOME lets its tasks go on where they are, and starts no other one there', async () => {
+    await start();
+    const id = await spawn('slow 3s 10');
+    await worker.suspend();
+    const other = await startCodexRig();
+    try {
+      worker = await startWorker({ ...rig, env: other.env }, { keepMs: () => keepMs });
+      await worker.restore();
+      expect(worker.tasks.get(id).status).toBe('working');
+      await expect(worker.tasks.spawn({ prompt: 'say hi' }, caller)).rejects.toMatchObject({
+        code: 'codex_unavailable',
+      });
+      expect(await finish(id)).toMatchObject({ status: 'completed', turns: 1 });
+      const server = worker.serverPid;
+      const next = await worker.tasks.spawn({ prompt: 'say hi' }, caller);
+      expect(await finish(next.id)).toMatchObject({ status: 'completed', finalMessage: 'hi' });
+      expect(worker.serverPid).not.toBe(server);
+      expect(other.model.requests.length).toBeGreaterThan(0);
+      await worker.shutDown();
+    } finally {
+      await other.dispose();
+    }
+  });
+
   it('finds what ended meanwhile as it ended, also when the keeper went with the last of it', async () => {
     await start();
     const marked = `sleep 1.${process.pid}`;

@@ -1,8 +1,11 @@
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { writeCodexHome } from '../../src/demo/codexHome';
 import type { Worker } from '../../src/worker';
 import { type CodexRig, startCodexRig, startWorker } from '../rig/codexRig';
+import { until } from '../rig/until';
 
 let rig: CodexRig;
 let worker: Worker | undefined;
@@ -58,6 +61,30 @@ it('a Codex that is not logged in is refused before any turn', async () => {
     hint: expect.stringContaining('codex login') as string,
   });
   expect(worker?.tasks.snapshots()).toEqual([]);
+});
+
+it('an account that is changed while Codex runs is the one of the next task', async () => {
+  const codexHome = join(rig.dir, 'changing-home');
+  await writeCodexHome(codexHome, { modelUrl: rig.model.url });
+  const config = join(codexHome, 'config.toml');
+  const text = await readFile(config, 'utf8');
+  await writeFile(config, text.replace('requires_openai_auth = false', 'requires_openai_auth = true'));
+  const env = { CODEX_HOME: codexHome, OPENAI_API_KEY: '', CODEX_API_KEY: '' };
+  expect(await refusal({ env })).toMatchObject({ code: 'codex_not_logged_in' });
+  await execa(rig.codexPath, ['login', '--with-api-key'], { env, input: 'sk-test-0123456789abcdef0123456789' });
+  const { id } = await worker!.tasks.spawn({ prompt: 'hang' }, 'test');
+  await until('it works', () => worker!.tasks.get(id).turns === 1);
+  await execa(rig.codexPath, ['logout'], { env });
+  // Its account is the one that it was begun with.
+  await expect(worker!.tasks.spawn({ prompt: 'say hi' }, 'test')).rejects.toMatchObject({
+    code: 'codex_unavailable',
+    retryable: true,
+    message: expect.stringContaining('another account') as string,
+  });
+  await worker!.tasks.cancel([id]);
+  await expect(worker!.tasks.spawn({ prompt: 'say hi' }, 'test')).rejects.toMatchObject({
+    code: 'codex_not_logged_in',
+  });
 });
 
 it('an app-server that ends at its start is told, and the next task tries again', async () => {

@@ -6,6 +6,7 @@ import { registerCommands } from './ui/commands';
 import { ContextKey } from './ui/ids';
 import { Attention } from './ui/attention';
 import { CallApprovals } from './ui/callApprovals';
+import { DecisionsView } from './ui/decisionsView';
 import { McpEndpoint } from './ui/mcpEndpoint';
 import { TaskOutputs } from './ui/outputs';
 import { PolicyEditing } from './ui/policyEditing';
@@ -60,6 +61,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     own(new Attention(worker.tasks, tree));
     own(new StatusBar(worker, demo ? 'Codex (demo)' : 'Codex'));
     const callApprovals = own(new CallApprovals(worker.policies));
+    own(new DecisionsView(worker.policies));
     const policyEditing = own(new PolicyEditing(worker.policies));
     own(registerCommands({ worker, outputs, endpoint, review, callApprovals, policyEditing, log }));
   } catch (error) {

@@ -22,7 +22,7 @@ import { TaskFiles } from './store/taskFiles';
 import { version } from './version';
 
 export { describeFindings, type Finding } from './doctor';
-export { describeDecision } from './policy/audit';
+export type { AuditLine } from './policy/audit';
 export { builtInText, scaffoldText } from './policy/builtIn';
 export { type Policies, workspaceFile } from './policy/policies';
 export { readPolicy } from './policy/readPolicy';

@@ -50,19 +50,18 @@ const recentLimit = 200;
 export class AuditTrail {
   private writing: Promise<void> = Promise.resolve();
   private readonly recentLines: AuditLine[] = [];
-  /** Denials of this program's day, which changes with UTC. */
+  /** Denials of a day, which changes with UTC. */
   private denials = { day: 0, count: 0 };
   private readonly emitter = new Emitter<undefined>();
   readonly onDidRecord = this.emitter.event;
   private bytes: number;
   private troubled = false;
-  private previous: string;
+  private previous = beginning;
   private readonly dir: string;
   private readonly log: Log;
 
-  private constructor(dir: string, previous: string, bytes: number, log: Log) {
+  private constructor(dir: string, bytes: number, log: Log) {
     this.dir = dir;
-    this.previous = previous;
     this.bytes = bytes;
     this.log = log;
   }
@@ -70,11 +69,11 @@ export class AuditTrail {
   /** Goes on after the last line that is there. */
   static async open(dir: string, log: Log): Promise<AuditTrail> {
     const path = join(dir, auditFile);
-    let last: string | null = null;
-    for await (const line of linesOf(path)) last = line;
     const { size } = await stat(path).catch(() => ({ size: 0 }));
-    if (last === null) for await (const line of linesOf(join(dir, olderFile))) last = line;
-    return new AuditTrail(dir, last === null ? beginning : hashOfLine(last), size, log);
+    const trail = new AuditTrail(dir, size, log);
+    for await (const line of linesOf(join(dir, olderFile))) trail.goOnAfter(line);
+    for await (const line of linesOf(path)) trail.goOnAfter(line);
+    return trail;
   }
 
   /** The latest events, oldest first. */
@@ -87,14 +86,26 @@ export class AuditTrail {
   }
 
   record(event: AuditEvent): void {
-    if (event.decision === 'denied') this.denials = { day: today(), count: this.deniedToday + 1 };
     const line = { t: Date.now(), ...event, tasks: [...event.tasks], previous: this.previous };
     const text = JSON.stringify(line);
     this.previous = hashOfLine(text);
-    this.recentLines.push(line);
-    if (this.recentLines.length > recentLimit) this.recentLines.shift();
+    this.remember(line);
     this.writing = this.writing.then(() => this.write(`${text}\n`));
     this.emitter.fire(undefined);
+  }
+
+  private goOnAfter(text: string): void {
+    this.previous = hashOfLine(text);
+    const line = parseLine(text);
+    if (line) this.remember(line);
+  }
+
+  private remember(line: AuditLine): void {
+    if (line.decision === 'denied' && dayOf(line.t) === today()) {
+      this.denials = { day: today(), count: this.deniedToday + 1 };
+    }
+    this.recentLines.push(line);
+    if (this.recentLines.length > recentLimit) this.recentLines.shift();
   }
 
   /** Resolves when everything is written, as far as it can be. */
@@ -119,7 +130,11 @@ export class AuditTrail {
 }
 
 function today(): number {
-  return Math.floor(Date.now() / 86_400_000);
+  return dayOf(Date.now());
+}
+
+function dayOf(time: number): number {
+  return Math.floor(time / 86_400_000);
 }
 
 export interface AuditReport {

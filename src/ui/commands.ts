@@ -189,9 +189,8 @@ class Commands {
     if (answer === 'Repair') await this.doctor(true);
   }
 
-  showDecisions(): Promise<void> {
-    this.parts.outputs.showReport('Decisions', this.parts.policyEditing.decisions());
-    return Promise.resolve();
+  async showDecisions(): Promise<void> {
+    await vscode.commands.executeCommand(`${ViewId.decisions}.focus`);
   }
 
   private get tasks() {

@@ -45,7 +45,7 @@ export const SettingId = {
   policyPath: 'codexWorker.policy.path',
 } as const;
 
-export const ViewId = { tasks: 'codexWorker.tasks' } as const;
+export const ViewId = { tasks: 'codexWorker.tasks', decisions: 'codexWorker.decisions' } as const;
 export const ContainerId = 'codexWorker';
 export const McpProviderId = 'codexWorker.server';
 

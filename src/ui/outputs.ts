@@ -37,7 +37,7 @@ export class TaskOutputs implements vscode.Disposable {
   }
 
   /** Shows a text that is about no task. */
-  showReport(name: 'Doctor' | 'Decisions', text: string): void {
+  showReport(name: 'Doctor', text: string): void {
     const report = this.reports.get(name) ?? this.owned.add(vscode.window.createOutputChannel(`Codex Worker: ${name}`));
     this.reports.set(name, report);
     report.replace(text);

@@ -3,7 +3,7 @@ import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as vscode from 'vscode';
 import { DisposableStore } from '../core/disposable';
-import { builtInText, describeDecision, type Policies, readPolicy, scaffoldText, workspaceFile } from '../worker';
+import { builtInText, type Policies, readPolicy, scaffoldText, workspaceFile } from '../worker';
 import { SettingId } from './ids';
 import { policyPath, settings } from './settings';
 
@@ -74,12 +74,6 @@ export class PolicyEditing implements vscode.Disposable {
       void vscode.window.showInformationMessage(`The policy is good: ${this.policies.describe()}.`);
     else void vscode.window.showErrorMessage(`What was good before stays in force. ${troubles.join('; ')}`);
     return Promise.resolve();
-  }
-
-  /** The latest decisions; the newest stands last, where an output channel begins to be read. */
-  decisions(): string {
-    const lines = this.policies.audit.recent.map(describeDecision);
-    return `${this.policies.describe()}\n\n${lines.length === 0 ? 'Nothing was decided yet.' : lines.join('\n')}\n`;
   }
 
   private look(document: vscode.TextDocument): void {

@@ -260,9 +260,12 @@ it('a call that would cancel the work of others waits for the person', async () 
   expect(await session).toMatchObject({ structuredContent: { cancelled: [expect.any(String)] } });
   expect(await cancel('34')).toMatchObject({ structuredContent: { cancelled: [expect.any(String)] } });
   await workbench.palette('Codex Worker: Show Recent Decisions');
-  await workbench.page
-    .locator('.panel .view-lines', { hasText: /allowed.cancel-task[\s\S]*tasks.of.others,.session/ })
+  const decisions = workbench.page.locator('.tree-explorer-viewlet-tree-view', { hasText: /tasks of others/ });
+  await decisions
+    .locator('.monaco-list-row', { hasText: /cancel-task.*session.*tasks of others/ })
+    .first()
     .waitFor();
+  await workbench.shot('recent decisions');
   await client.close();
 });
 

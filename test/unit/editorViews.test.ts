@@ -11,6 +11,7 @@ import {
   SettingId,
   ViewId,
 } from '../../src/ui/ids';
+import { decisionRow } from '../../src/ui/decisionRows';
 import { pendingRequests } from '../../src/ui/notices';
 import { OutputQueue } from '../../src/ui/outputQueue';
 import { ShownTasks } from '../../src/ui/shownTasks';
@@ -55,6 +56,29 @@ describe('package.json', () => {
     ] as const;
     expect(dangerous.map((id) => properties[id].scope)).toEqual(dangerous.map(() => 'machine'));
     expect(manifest.activationEvents).toContain('onStartupFinished');
+  });
+});
+
+it('a decision is shown with its rule and who decided, and no text of a client can disguise it', () => {
+  const line = {
+    t: 0,
+    previous: '',
+    caller: 'c',
+    client: 'evil \u202e client',
+    tool: 'cancel-task',
+    rule: 'own tasks',
+    by: null,
+    tasks: ['a-b-1'],
+  };
+  const row = decisionRow({ ...line, decision: 'denied' });
+  expect(row).toMatchObject({ label: 'cancel-task', icon: { id: 'circle-slash' } });
+  expect(row.description).toMatch(/^\d\d:\d\d:\d\d · rule "own tasks" · a-b-1$/);
+  expect(row.tooltip).toMatch(/^denied: cancel-task\nRule: own tasks\nTasks: a-b-1\nCaller: evil .* client\n/);
+  expect(row.tooltip).not.toContain('\u202e');
+  expect(decisionRow({ ...line, tool: '$(check) x', decision: 'person' })).toMatchObject({
+    label: '\\$(check) x',
+    icon: { id: 'account' },
+    tooltip: expect.stringMatching(/^done by you: \$\(check\) x/) as string,
   });
 });
 

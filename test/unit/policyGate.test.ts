@@ -375,6 +375,26 @@ describe('the audit trail', () => {
     await writeFile(file(), whole);
   });
 
+  it('is known again after a restart: what was decided last, and what was denied today', async () => {
+    await open('');
+    const event = { caller: 'c', client: null, keys: [], hash: 'x', rule: null, by: null, tasks: [] };
+    const yesterday = JSON.stringify({
+      t: Date.now() - 86_400_000,
+      ...event,
+      tool: 'old',
+      decision: 'denied',
+      previous: '0',
+    });
+    await appendFile(file(), `${yesterday}\n`);
+    const before = await AuditTrail.open(dir, log);
+    for (let index = 0; index < 205; index++) before.record({ ...event, tool: `t${index}`, decision: 'allowed' });
+    before.record({ ...event, tool: 'last', decision: 'denied' });
+    await before.flush();
+    const after = await AuditTrail.open(dir, log);
+    expect([after.recent.length, after.recent.at(-1)?.tool, after.deniedToday]).toEqual([200, 'last', 1]);
+    expect(after.recent).toEqual(before.recent);
+  });
+
   it('begins a new file at its limit, and the chain goes on', async () => {
     await open('');
     await appendFile(file(), '');

@@ -1,0 +1,40 @@
+import { visibleLine } from '../core/describeRequest';
+import { formatClock } from '../core/transcript';
+import type { AuditLine } from '../worker';
+import { plainText } from './plainText';
+import type { Icon } from './taskView';
+
+/** One decision of the policy, or act of the person, as the list shows it: pure, so that it can be tested by itself. */
+export interface DecisionRow {
+  readonly label: string;
+  readonly description: string;
+  readonly icon: Icon;
+  readonly tooltip: string;
+}
+
+const icons: Readonly<Record<string, Icon>> = {
+  allowed: { id: 'pass', color: 'testing.iconPassed' },
+  denied: { id: 'circle-slash', color: 'list.errorForeground' },
+  asked: { id: 'question', color: 'list.warningForeground' },
+  malformed: { id: 'warning', color: 'list.warningForeground' },
+  person: { id: 'account' },
+};
+
+export function decisionRow({ t, tool, decision, rule, by, caller, client, tasks }: AuditLine): DecisionRow {
+  const who = decision === 'person' ? 'you' : visibleLine(client ?? caller);
+  const facts = [by ?? '', formatClock(t), rule === null ? '' : `rule "${rule}"`, tasks.join(', ')];
+  const tooltip = [
+    `${decision === 'person' ? 'done by you' : decision}: ${visibleLine(tool)}`,
+    rule === null ? '' : `Rule: ${rule}`,
+    by === null ? '' : `Decided by: ${by}`,
+    tasks.length === 0 ? '' : `Tasks: ${tasks.join(', ')}`,
+    `Caller: ${who}`,
+    new Date(t).toLocaleString(),
+  ];
+  return {
+    label: plainText(visibleLine(tool)),
+    description: plainText(facts.filter((part) => part !== '').join(' · ')),
+    icon: icons[decision] ?? { id: 'question' },
+    tooltip: tooltip.filter((line) => line !== '').join('\n'),
+  };
+}

@@ -2,7 +2,9 @@ import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js'
 import type { Log } from '../core/ports';
 import type { TaskManager } from '../core/taskManager';
 import type { ToolGate } from '../core/toolGate';
+import { lineLimit } from '../process/lineSplitter';
 import { createMcpServer, createTools } from './mcpServer';
+import { messagesOf } from './stdioInput';
 
 export interface StdioHostOptions {
   readonly tasks: TaskManager;
@@ -21,7 +23,11 @@ export async function serveStdio(options: StdioHostOptions): Promise<void> {
     // Not `once`: execa's clean-up ends the process at a signal that has no other listener left.
     for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve());
   });
-  await server.connect(new StdioServerTransport());
+  await server.connect(
+    new StdioServerTransport(messagesOf(process.stdin, process.stdout), process.stdout, {
+      maxBufferSize: 4 * lineLimit,
+    }),
+  );
   await ended;
   await server.close();
 }

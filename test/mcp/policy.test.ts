@@ -139,11 +139,8 @@ describe('in a window', () => {
     expect(answer.match(/POLICY DENIED/g)).toHaveLength(2);
     expect(answer).toContain('-32602');
     await worker.policies.audit.flush();
-    expect(worker.policies.audit.recent.map(({ decision }) => decision).sort()).toEqual([
-      'denied',
-      'denied',
-      'malformed',
-    ]);
+    const latest = worker.policies.audit.recent.slice(-3);
+    expect(latest.map(({ decision }) => decision).sort()).toEqual(['denied', 'denied', 'malformed']);
   });
 });
 

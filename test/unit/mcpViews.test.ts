@@ -1,3 +1,5 @@
+import { PassThrough } from 'node:stream';
+import { text } from 'node:stream/consumers';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { RequestQuestion } from '../../src/core/pendingRequest';
@@ -10,6 +12,7 @@ import { taskListResult, taskResult } from '../../src/mcp/taskView';
 import type { JournalPart } from '../../src/core/ports';
 import type { TaskManager } from '../../src/core/taskManager';
 import { readResource } from '../../src/mcp/resources';
+import { messagesOf } from '../../src/mcp/stdioInput';
 import { parseTaskUri } from '../../src/mcp/uris';
 import { base, command, pending } from '../fakes/snapshots';
 
@@ -230,4 +233,23 @@ it('a part of a log whose beginning is not kept any more says so, and where the 
     '[the first 1000 bytes are not kept any more]\none\ntwo\nnext: task:///bold-falcon-42/log.verbose?offset=1008\n',
   );
   expect(await read('?offset=1008')).toBe('three\n');
+});
+
+it.each([
+  ['a batch', '[{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"cancel-task"}}]', null, -32600],
+  ['an empty batch', '[]', null, -32600],
+  ['no JSON', '{"jsonrpc":', null, -32700],
+  ['another version', '{"jsonrpc":"1.0","id":7,"method":"ping"}', 7, -32600],
+  ['an id of a wrong type', '{"jsonrpc":"2.0","id":{},"method":"ping"}', null, -32600],
+  ['a number', '3', null, -32600],
+  ['null', 'null', null, -32600],
+])('over stdio %s is answered as an error and reaches nobody', async (_name, line, id, code) => {
+  const [input, output] = [new PassThrough(), new PassThrough()];
+  const messages = text(messagesOf(input, output));
+  const ping = '{"jsonrpc":"2.0","id":1,"method":"ping"}';
+  for (const part of [`${line}\n${ping.slice(0, 9)}`, `${ping.slice(9)}\r\n`]) input.write(part);
+  input.end();
+  expect((await messages).trim()).toBe(ping);
+  output.end();
+  expect(JSON.parse(await text(output))).toMatchObject({ jsonrpc: '2.0', id, error: { code } });
 });

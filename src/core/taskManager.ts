@@ -4,7 +4,7 @@ import { firstLine } from './boundedText';
 import { Deadlines } from './deadlines';
 import { type Disposable, DisposableStore } from './disposable';
 import { Emitter, type Event } from './emitter';
-import { CallError, invalidArgument, messageOf, type TaskError } from './errors';
+import { CallError, invalidArgument, type TaskError } from './errors';
 import { checkAnswer } from './checkAnswer';
 import { findPending, tooLate } from './findPending';
 import { hashOf } from './hash';
@@ -20,7 +20,6 @@ import type {
   Log,
   Sandbox,
   StoredRequest,
-  StoredTask,
   ThreadSpec,
   TurnInput,
   WorkerSettings,
@@ -33,6 +32,8 @@ import {
   type SpawnRequest,
   withContextFiles,
 } from './spawnRequest';
+import { Restoration } from './restoration';
+import { Retention } from './retention';
 import { Scheduler } from './scheduler';
 import { type Delivery, type DeliveryMode, Task, type TaskBeginning, type TaskSpec } from './task';
 import { TaskFeed } from './taskFeed';
@@ -82,13 +83,8 @@ const defaultStopLimitMs = 4_800;
 const shutDownLimitMs = 1_200;
 /** Codex's own limit for the input of a turn, in characters (seen: -32602 `input_too_large` above it). */
 const turnInputLimit = 1_048_576;
-const restoreLimitMs = 100;
 const restoreStopMs = 1_000;
 const acknowledgeEveryMs = 250;
-/** Finished tasks that are kept, and bytes that the files of all tasks may take. */
-const finishedLimit = 500;
-const bytesLimit = 1024 ** 3;
-const measureAfterMs = 10_000;
 
 /** Owns all tasks: makes, finds, messages, stops and forgets them, and tells what happens to them. */
 export class TaskManager implements Disposable {
@@ -97,11 +93,8 @@ export class TaskManager implements Disposable {
   private readonly owned = new DisposableStore();
   private readonly keyed = new BoundedMap<string, { hash: string; task: Promise<TaskSnapshot> }>(1_000);
   private readonly limits = this.owned.add(new Deadlines());
-  private readonly expiries = this.owned.add(new Deadlines());
-  private measuring: NodeJS.Timeout | undefined;
+  private readonly retention: Retention;
   private readonly scheduler: Scheduler;
-  /** Of tasks that are being brought back, in ms. */
-  private readonly timeouts = new Map<TaskId, number | undefined>();
   private restoring: Promise<void> | null = null;
   private acknowledged = 0;
   private closed = false;
@@ -124,6 +117,14 @@ export class TaskManager implements Disposable {
     this.options = options;
     this.now = options.now ?? Date.now;
     this.feed = this.owned.add(new TaskFeed(options.journal, this.now));
+    this.retention = this.owned.add(
+      new Retention({
+        journal: options.journal,
+        log: options.log,
+        tasks: () => [...this.tasks.values()],
+        remove: (id) => void this.remove(id),
+      }),
+    );
     this.scheduler = new Scheduler({
       limit: () => options.settings.maxConcurrentTasks(),
       active: () => [...this.tasks.values()].filter((task) => !task.terminal && !this.scheduler.has(task.id)).length,
@@ -263,61 +264,25 @@ export class TaskManager implements Disposable {
 
   private async restoreNow(): Promise<void> {
     const { agent, journal, log } = this.options;
-    // Without it the tasks are as after a crash; the next start of the agent ends what could not be found.
-    await agent.reattach().catch((error: unknown) => log('error', `Codex was not found again: ${messageOf(error)}`));
-    const stored = this.closed ? [] : await journal.load();
-    const back: Task[] = [];
-    const ended = stored.filter(({ snapshot }) => snapshot.endedAt !== null);
-    const tooOld = new Set(ended.slice(0, Math.max(0, ended.length - finishedLimit)));
-    for (const one of stored) {
-      // What is not brought back any more is left to the next run.
-      if (this.isClosed()) return;
-      if (tooOld.has(one)) journal.remove(one.snapshot.id);
-      if (tooOld.has(one)) continue;
-      const task = await this.bringBack(one);
-      if (task) back.push(task);
-    }
-    if (this.isClosed()) return;
-    await agent.catchUp();
-    if (this.isClosed()) return;
-    this.measureLater();
-    const restored = back.map((task) => this.letGoOn(task));
-    // They ask at once, so that they are told as asking; one that continues by itself takes longer.
-    await Promise.race([Promise.all(restored), delay(restoreLimitMs)]);
-    this.listEmitter.fire(undefined);
-  }
-
-  private async bringBack(stored: StoredTask): Promise<Task | null> {
-    const { snapshot, request } = stored;
-    const { id, endedAt, threadId } = snapshot;
-    const leftMs =
-      endedAt === null ? Infinity : Math.min(request.keepAliveMs, endedAt + request.keepAliveMs - this.now());
-    if (this.tasks.has(id)) return null;
-    if (leftMs <= 0) {
-      this.options.journal.remove(id);
-      return null;
-    }
-    const history = endedAt === null && threadId !== null ? await this.options.journal.history(id) : null;
-    const task = this.add(specOf(snapshot, request), request);
-    const spec = threadSpecOf(task.spec, request);
-    task.restore(stored, (sink) =>
-      threadId === null ? null : this.options.agent.adopt(spec, threadId, sink, history),
-    );
-    this.timeouts.set(id, request.timeoutMs);
-    if (endedAt === null) return task;
-    this.news.markOld(task.snapshot());
-    this.expiries.set(id, leftMs, () => this.remove(id));
-    return task;
-  }
-
-  private async letGoOn(task: Task): Promise<void> {
-    const timeoutMs = this.timeouts.get(task.id);
-    this.timeouts.delete(task.id);
-    await task.caughtUp();
-    if (this.closed) return;
-    const { status, startedAt } = task.snapshot();
-    if (status === 'submitted') this.schedule(task, timeoutMs);
-    else if (!task.terminal) this.limitTime(task, timeoutMs, Math.max(0, this.now() - (startedAt ?? this.now())));
+    await new Restoration({
+      agent,
+      journal,
+      log,
+      now: this.now,
+      isClosed: () => this.closed,
+      has: (id) => this.tasks.has(id),
+      add: (snapshot, request) => {
+        const task = this.add(specOf(snapshot, request), request);
+        return { task, thread: threadSpecOf(task.spec, request) };
+      },
+      keepEnded: (task, leftMs) => {
+        this.news.markOld(task.snapshot());
+        this.retention.ended(task, leftMs);
+      },
+      schedule: (task, { timeoutMs }) => this.schedule(task, timeoutMs),
+      isAtWork: (task, { timeoutMs }, passedMs) => this.limitTime(task, timeoutMs, passedMs),
+    }).run();
+    if (!this.closed) this.listEmitter.fire(undefined);
   }
 
   private limitTime(task: Task, timeoutMs: number | undefined, passedMs = 0): void {
@@ -469,7 +434,7 @@ export class TaskManager implements Disposable {
     task.dispose();
     this.tasks.delete(id);
     this.limits.clear(id);
-    this.expiries.clear(id);
+    this.retention.clear(id);
     this.news.forget(id);
     this.options.journal.remove(id);
     this.listEmitter.fire(undefined);
@@ -501,11 +466,6 @@ export class TaskManager implements Disposable {
     if (outlives) await agent.detach();
   }
 
-  /** Asked anew after each wait, which a field's narrowed type would not be. */
-  private isClosed(): boolean {
-    return this.closed;
-  }
-
   private async close(): Promise<void> {
     if (this.closed) return;
     this.closed = true;
@@ -526,7 +486,6 @@ export class TaskManager implements Disposable {
 
   dispose(): void {
     this.closed = true;
-    clearTimeout(this.measuring);
     this.owned.dispose();
   }
 
@@ -538,7 +497,7 @@ export class TaskManager implements Disposable {
     const planReset = (): number | null => resetOf(this.planLimits, this.now());
     const task = new Task(spec, { observer: this.feed, now: this.now, settings, mayRun, beginning, gate, planReset });
     this.tasks.set(spec.id, task);
-    this.dropOldest();
+    this.retention.keepWithinNumber();
     return task;
   }
 
@@ -547,12 +506,11 @@ export class TaskManager implements Disposable {
     const task = this.tasks.get(id);
     if (!task) return;
     if (!task.terminal) {
-      this.expiries.clear(id);
+      this.retention.clear(id);
       return;
     }
     this.limits.clear(id);
-    this.expiries.set(id, task.spec.keepAliveMs, () => this.remove(id));
-    this.measureLater();
+    this.retention.ended(task);
   }
 
   private announceWriting(cwd: string): void {
@@ -578,32 +536,6 @@ export class TaskManager implements Disposable {
     if (request.model === undefined && request.reasoning === undefined) return { model: null, reasoning: null };
     const models = await this.options.agent.models();
     return chooseModel(request, models, this.options.settings.allowUnknownModels(), current);
-  }
-
-  private measureLater(): void {
-    this.measuring ??= setTimeout(() => void this.keepWithinBytes(), measureAfterMs).unref();
-  }
-
-  /** Forgets the oldest finished tasks while the files of all tasks take too much room. */
-  private async keepWithinBytes(): Promise<void> {
-    this.measuring = undefined;
-    const sizes = await this.options.journal.sizes([...this.tasks.keys()]);
-    let left = [...sizes.values()].reduce((sum, size) => sum + size, 0);
-    for (const task of [...this.tasks.values()].filter((one) => one.terminal)) {
-      if (left <= bytesLimit) return;
-      left -= sizes.get(task.id) ?? 0;
-      this.options.log(
-        'info',
-        `Task ${task.id} is forgotten: the files of all tasks took more than ${bytesLimit} bytes.`,
-      );
-      this.remove(task.id);
-    }
-  }
-
-  /** Keeps memory bounded: beyond the limit the oldest of the finished tasks is forgotten. */
-  private dropOldest(): void {
-    const finished = [...this.tasks.values()].filter((task) => task.terminal);
-    for (const task of finished.slice(0, Math.max(0, finished.length - finishedLimit))) this.remove(task.id);
   }
 
   private assertAgentMay(answer: Answer, id: TaskId, request: PendingRequest): void {

@@ -1,18 +1,8 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { firstLine } from './boundedText';
 import { describeQuestion } from './describeRequest';
-import { CallError, messageOf, type TaskError, taskErrorOf } from './errors';
+import { CallError, type TaskError, taskErrorOf } from './errors';
 import { type Answer, type Answerer, declined } from './pendingRequest';
-import type {
-  AgentRequest,
-  AgentThread,
-  StopReport,
-  StoredTask,
-  ThreadSink,
-  TurnInput,
-  Unsaid,
-  WorkerSettings,
-} from './ports';
+import type { AgentRequest, AgentThread, StoredTask, ThreadSink, TurnInput, Unsaid, WorkerSettings } from './ports';
 import {
   continuation,
   continueQuestion,
@@ -27,6 +17,7 @@ import { TaskPast } from './taskPast';
 import { UnsaidMessages } from './unsaid';
 import { timeOf } from './usageLimits';
 import { TaskDetails } from './taskDetails';
+import { type EndingHost, TaskEnding } from './taskEnding';
 import { acceptOnce, GatedRequests } from './gatedRequests';
 import type { InnerGate } from './innerGate';
 import { type RecoveryHost, TaskRecovery } from './taskRecovery';
@@ -104,15 +95,6 @@ const openTries = 3;
 /** A plan whose reset is not known is tried again after this time, in ms. */
 const limitAgainMs = 900_000;
 
-/** A process that cannot be ended is tried again after a pause that doubles, in ms. */
-const endAgainMs = 500;
-const endAgainLimitMs = 10_000;
-const endLimitMs = 600_000;
-
-function sameProcesses(a: TaskSnapshot['leftovers'], b: TaskSnapshot['leftovers']): boolean {
-  return a.length === b.length && a.every(({ pid }, index) => pid === b[index]?.pid);
-}
-
 /**
  * One background job: its state, its thread, and what it did. Everything that changes the state goes through `move`,
  * and what ends the task goes through `end`, which waits for the evidence that nothing of it is alive.
@@ -123,13 +105,12 @@ export class Task implements ThreadSink {
   private readonly transcript = new Transcript();
   private readonly requests: TaskRequests;
   private readonly recovery: TaskRecovery;
+  private readonly ending: TaskEnding;
   private readonly gated: GatedRequests;
   private readonly unsaid: UnsaidMessages;
   private latest: TaskSnapshot | null = null;
   private thread: AgentThread | null = null;
-  private ending: Promise<void> | null = null;
   private turns = 0;
-  private leftovers: TaskSnapshot['leftovers'] = [];
   private model: string | null;
   private reasoning: string | null;
   private startedAt: number | null = null;
@@ -154,6 +135,7 @@ export class Task implements ThreadSink {
     this.spec = spec;
     this.parts = parts;
     this.requests = new TaskRequests(this.requestsHost());
+    this.ending = new TaskEnding(this.endingHost());
     this.gated = new GatedRequests(parts.gate, spec);
     this.recovery = new TaskRecovery(this.recoveryHost());
     this.unsaid = new UnsaidMessages((unsaid) => parts.observer.onUnsaid(this, unsaid));
@@ -224,7 +206,7 @@ export class Task implements ThreadSink {
         hint: 'Use mode auto or queue to start its next turn.',
       });
     }
-    await this.ending;
+    await this.ending.underWay;
     if (!this.terminal) {
       this.enqueue(input);
       return 'queued';
@@ -248,7 +230,7 @@ export class Task implements ThreadSink {
     this.endedAt = task.endedAt;
     this.model = task.model;
     this.reasoning = task.reasoning;
-    this.leftovers = task.leftovers;
+    this.ending.restore(task.leftovers);
     if (!past?.heard) this.details.restore(task);
     this.requests.restore(task.answers, task.pending);
     this.goesOnAt = resumptionOf(task.pending);
@@ -280,7 +262,7 @@ export class Task implements ThreadSink {
         this.afterTurn();
         return;
       case 'stopping':
-        return this.end(() => this.thread?.stop());
+        return this.ending.run(() => this.thread?.stop());
       case 'submitted':
       case 'completed':
       case 'failed':
@@ -299,7 +281,7 @@ export class Task implements ThreadSink {
 
   /** Ends what runs of a frozen task, because its agent ends with us. */
   async interrupt(): Promise<void> {
-    if (!this.terminal) await this.tryToEnd(() => this.thread?.stop());
+    if (!this.terminal) await this.ending.tryOnce(() => this.thread?.stop());
   }
 
   /** Starts the turn that never began, or one that continues the interrupted one. */
@@ -349,13 +331,13 @@ export class Task implements ThreadSink {
   async stop(reason: StopReason): Promise<void> {
     // A task that is settling has its own end under way: the stop joins it, and leaves its outcome alone. Any other is
     // stopped at once, before somebody answers what it asks.
-    if (this.ending) await this.ending;
+    if (this.ending.underWay) await this.ending.underWay;
     this.dropQueue();
     if (this.terminal) return;
     this.note(...stopNote(reason));
     this.move({ type: 'stopRequested', reason });
     this.requests.withdrawAll('stop');
-    await this.end(() => this.thread?.stop());
+    await this.ending.run(() => this.thread?.stop());
   }
 
   fail(error: TaskError): Promise<void> {
@@ -513,7 +495,7 @@ export class Task implements ThreadSink {
       answers: this.requests.answers,
       queuedMessages: this.unsaid.queued,
       error: this.state.kind === 'failed' ? this.state.error : null,
-      leftovers: this.leftovers,
+      leftovers: this.ending.leftovers,
     };
   }
 
@@ -531,10 +513,10 @@ export class Task implements ThreadSink {
       }
       case 'settling':
         return 'finishing';
-      case 'stopping':
-        return this.leftovers.length === 0
-          ? 'stopping'
-          : `stopping: process ${this.leftovers[0]?.pid ?? ''} is still alive`;
+      case 'stopping': {
+        const [left] = this.ending.leftovers;
+        return left ? `stopping: process ${left.pid} is still alive` : 'stopping';
+      }
       case 'completed':
       case 'failed':
       case 'cancelled':
@@ -600,7 +582,7 @@ export class Task implements ThreadSink {
     }
     const next = this.unsaid.take();
     if (next) void this.startTurn(next);
-    else void this.end(() => this.thread?.settle());
+    else void this.ending.run(() => this.thread?.settle());
   }
 
   private waitForPlan(error: TaskError): void {
@@ -610,52 +592,18 @@ export class Task implements ThreadSink {
     void this.recovery.pause(error, goesOnAt);
   }
 
-  /**
-   * Runs the work that leaves no process of the task behind, then makes the task terminal, unless it works again. A task
-   * with a process that cannot be ended goes on ending, for ten minutes.
-   */
-  private end(work: () => Promise<StopReport> | undefined): Promise<void> {
-    const run = async (): Promise<void> => {
-      const deadline = performance.now() + endLimitMs;
-      for (let pauseMs = endAgainMs; ; pauseMs = Math.min(pauseMs * 2, endAgainLimitMs)) {
-        const { turns } = this;
-        const dead = await this.tryToEnd(work);
-        // Codex may have run another turn meanwhile, which may have left something.
-        if (turns !== this.turns && this.state.kind === 'settling') continue;
-        if (dead || performance.now() > deadline) break;
-        await delay(pauseMs, undefined, { ref: false });
-      }
-      this.ending = null;
-      // A turn that Codex started meanwhile keeps its requests.
-      if (this.state.kind === 'settling' || this.state.kind === 'stopping') this.requests.withdrawAll('stop');
-      this.move({ type: 'ended' });
+  private endingHost(): EndingHost {
+    return {
+      turns: () => this.turns,
+      isSettling: () => this.state.kind === 'settling',
+      note: (tag, text) => this.note(tag, text),
+      onLeftoversChanged: () => (this.latest = null),
+      onEnded: () => {
+        // A turn that Codex started meanwhile keeps its requests.
+        if (this.state.kind === 'settling' || this.state.kind === 'stopping') this.requests.withdrawAll('stop');
+        this.move({ type: 'ended' });
+      },
     };
-    this.ending ??= run();
-    return this.ending;
-  }
-
-  /** Whether no process of the task is alive, as far as can be known. */
-  private async tryToEnd(work: () => Promise<StopReport> | undefined): Promise<boolean> {
-    try {
-      const report = await work();
-      if (report) this.reportLeftovers(report);
-      return (report?.alive ?? []).length === 0;
-    } catch (error) {
-      this.note('warning', `Could not make sure that nothing of this task is left: ${messageOf(error)}`);
-      return false;
-    }
-  }
-
-  private reportLeftovers(report: StopReport): void {
-    const known = this.leftovers;
-    this.leftovers = [...report.alive, ...report.unattributed];
-    this.latest = null;
-    if (report.killed.length === 0 && sameProcesses(known, this.leftovers)) return;
-    for (const { pid, command } of report.killed) this.note('ended', `process ${pid}: ${command}`);
-    for (const { pid, command } of report.alive) this.note('warning', `process ${pid} is still alive: ${command}`);
-    for (const { pid, command } of report.unattributed) {
-      this.note('warning', `process ${pid} may be of this task and was left alone: ${command}`);
-    }
   }
 
   private requestsHost(): RequestsHost {
@@ -687,7 +635,7 @@ export class Task implements ThreadSink {
       clearAway: async (reason) => {
         this.note('warning', reason);
         this.details.closeOpenItems();
-        await this.tryToEnd(() => this.thread?.settle());
+        await this.ending.tryOnce(() => this.thread?.settle());
       },
       goOn: (error) => this.goOn(error),
       fail: (error) => this.fail(error),

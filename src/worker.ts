@@ -128,6 +128,7 @@ export class Worker implements Disposable {
       log,
       personPresent: () => settings.personPresent(),
       factsOf: (id, caller) => worker?.factsOf(id, caller),
+      taskIds: () => worker?.tasks.snapshots().map(({ id }) => id) ?? [],
     });
     worker = new Worker(options, store, policies);
     return worker;

@@ -8,7 +8,8 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The directory of Codex's configuration, login and threads. */
 export function codexHome(env: Environment): string {
-  return env.CODEX_HOME ?? process.env.CODEX_HOME ?? join(homedir(), '.codex');
+  // Codex takes an empty one for none.
+  return [env.CODEX_HOME, process.env.CODEX_HOME].find((dir) => dir) ?? join(homedir(), '.codex');
 }
 
 /** `auth.json` of Codex 0.169, as far as it tells one account from another; tokens are renewed, the account stays. */

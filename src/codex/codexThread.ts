@@ -6,9 +6,9 @@ import { taskMarker, type TaskProcesses } from '../process/taskProcesses';
 import type { InnerGate } from '../core/innerGate';
 import type { AppServer, Connection } from './appServer';
 import { crashed } from './codexErrors';
-import { gatedConfigFor, gatedParams } from './gatedThreads';
-import { threadResult, turnResult } from './protocol';
-import { invalidRequest, RpcError, RpcLostError } from './rpc';
+import { gatedConfigFor, gatedParams, stillUngated } from './gatedThreads';
+import { loadedThreadsResult, threadResult, turnResult } from './protocol';
+import { invalidRequest, RpcError, RpcLostError, type RpcPeer } from './rpc';
 import { Signal } from './signal';
 
 /** Limits of the steps of a stop, in ms; with the 1.5 s of `TaskProcesses.end` they stay below 5 s together. */
@@ -18,6 +18,9 @@ const interruptEveryMs = 100;
 const cleanLimitMs = 800;
 const unsubscribeLimitMs = 2_000;
 const resumeLimitMs = 10_000;
+/** A thread that nobody listens to is unloaded after a second; see appServer.ts. */
+const unloadLimitMs = 5_000;
+const unloadEveryMs = 100;
 const resumeTries = 20;
 const resumeEveryMs = 100;
 
@@ -59,6 +62,8 @@ export class CodexThread implements AgentThread {
   private connection: Connection | null = null;
   /** A turn ran in the server that was joined, so that the thread is loaded there. */
   private ranHere = false;
+  /** Whether it was loaded so that everything in it is asked. */
+  private loadedGated = false;
   private unloading: Promise<unknown> = Promise.resolve();
   private loading: Promise<Connection> | null = null;
   private lingering: NodeJS.Timeout | undefined;
@@ -111,6 +116,7 @@ export class CodexThread implements AgentThread {
     const { dynamicTools } = this.parts;
     const config = await this.config(connection);
     const own = { ...(dynamicTools.length > 0 ? { dynamicTools } : {}), config };
+    const isGated = this.parts.gate.holds;
     const params = { cwd, sandbox, approvalPolicy, developerInstructions, model, ...own, ...this.gated() };
     const answer = connection.rpc.request('thread/start', params).catch((error: unknown) => {
       throw this.explained(error);
@@ -119,10 +125,12 @@ export class CodexThread implements AgentThread {
     this.id = result.thread.id;
     this.model = result.model ?? null;
     this.reasoning = result.reasoningEffort ?? null;
+    this.loadedGated = isGated;
     this.connection = connection;
   }
 
   async startTurn(input: TurnInput): Promise<void> {
+    await this.closeUngated();
     this.turnRequested = true;
     try {
       const { rpc } = await this.load();
@@ -135,7 +143,8 @@ export class CodexThread implements AgentThread {
   }
 
   async steer(text: string): Promise<boolean> {
-    if (this.turnId === null || !this.connection) return false;
+    // A turn that began before there were rules gets no more to do.
+    if (this.turnId === null || !this.connection || this.isUngated()) return false;
     const params = { threadId: this.id, expectedTurnId: this.turnId, input: textInput(text) };
     try {
       await this.connection.rpc.request('turn/steer', params);
@@ -263,12 +272,38 @@ export class CodexThread implements AgentThread {
   private async resume(): Promise<Connection> {
     await this.unloading;
     const connection = await this.parts.server.connect();
+    const isGated = this.parts.gate.holds;
     const config = await this.config(connection);
     const params = { threadId: this.id, excludeTurns: true, config, ...this.gated() };
     await this.requestResume(connection, params);
+    this.loadedGated = isGated;
     this.connection = connection;
     this.turnChanged.fire();
     return connection;
+  }
+
+  /**
+   * Rules came while the thread was loaded: it is loaded anew, because only then is everything asked that could be done in it
+   * without. Throws `policy_unenforceable` where that cannot be.
+   */
+  private async closeUngated(): Promise<void> {
+    if (!this.isUngated()) return;
+    const { rpc } = this.connection ?? (await this.parts.server.connect());
+    this.unsubscribe();
+    await this.unloading;
+    const deadline = performance.now() + unloadLimitMs;
+    while ((await this.loadedThreads(rpc)).includes(this.id)) {
+      if (performance.now() > deadline) throw stillUngated();
+      await delay(unloadEveryMs);
+    }
+  }
+
+  private isUngated(): boolean {
+    return this.parts.gate.holds && this.connection !== null && !this.loadedGated;
+  }
+
+  private async loadedThreads(rpc: RpcPeer): Promise<readonly string[]> {
+    return loadedThreadsResult.parse(await rpc.request('thread/loaded/list', {})).data;
   }
 
   /** A thread that is just being unloaded is refused: "retry after the thread is closed", some ms later (seen with 0.169.0). */

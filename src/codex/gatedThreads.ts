@@ -1,9 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { CallError, messageOf } from '../core/errors';
 import type { InnerGate } from '../core/innerGate';
 import { codexHome } from './codexAccount';
+import { letsCommandsRun } from './execRules';
 import type { RpcPeer } from './rpc';
 
 /**
@@ -44,7 +45,7 @@ export async function gatedConfigFor(
   gate: InnerGate,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<Readonly<Record<string, unknown>>> {
-  const holes = await allowingRules(env);
+  const holes = await allowingRules(env, cwd);
   const { config, unseen } = await askingServers(rpc, cwd);
   if (gate.refusesUnseen && holes.length + unseen.length > 0) throw unenforceable([...holes, ...unseen]);
   return { ...gatedConfig, ...config };
@@ -55,6 +56,15 @@ function unenforceable(holes: readonly string[]): CallError {
     'policy_unenforceable',
     `The policy has rules for what happens inside a task, and Codex would not ask for everything: ${holes.join('; ')}.`,
     { hint: 'The person can remove that, or say "unseen: allow" in the policy.' },
+  );
+}
+
+/** A thread from before there were rules goes on without them. */
+export function stillUngated(): CallError {
+  return new CallError(
+    'policy_unenforceable',
+    'The policy got rules for what happens inside a task, and Codex did not let go of this one to begin with them.',
+    { hint: 'Send the message again in some seconds.', retryable: true },
   );
 }
 
@@ -82,25 +92,31 @@ async function askingServers(
   }
 }
 
-/** The person's own rules that let commands run without being asked; Codex has no switch for them. */
-async function allowingRules(env: Readonly<Record<string, string | undefined>>): Promise<readonly string[]> {
-  const dirs = [join(codexHome(env), 'rules'), '/etc/codex/rules'];
-  const found = await Promise.all(dirs.map(allowingFiles));
-  return found.flat().map((path) => `${path} lets commands run`);
+/** Rule files that let commands run without being asked; Codex has no switch for them. */
+async function allowingRules(
+  env: Readonly<Record<string, string | undefined>>,
+  cwd: string,
+): Promise<readonly string[]> {
+  // A project's own rules count wherever Codex takes a directory above for the project's root.
+  const projects = ancestors(cwd).map((dir) => join(dir, '.codex', 'rules'));
+  const dirs = [join(codexHome(env), 'rules'), '/etc/codex/rules', ...projects];
+  const found = await Promise.all([...new Set(dirs)].map(allowingFiles));
+  return found.flat();
+}
+
+function ancestors(dir: string): readonly string[] {
+  const above = dirname(dir);
+  return above === dir ? [dir] : [dir, ...ancestors(above)];
 }
 
 async function allowingFiles(dir: string): Promise<readonly string[]> {
-  const names = await readdir(dir).catch(() => []);
-  const paths = names.filter((name) => name.endsWith('.rules')).map((name) => join(dir, name));
-  const texts = await Promise.all(paths.map((path) => readFile(path, 'utf8').catch(() => 'prefix_rule(')));
-  return paths.filter((_, index) => allowsSomething(texts[index] ?? ''));
-}
-
-/** Without a decision a rule allows. */
-function allowsSomething(rules: string): boolean {
-  const lines = rules.split('\n').filter((line) => !/^\s*#/.test(line));
-  const calls = lines.join('\n').split(/(?=\b(?:prefix_rule|host_executable|network_rule)\s*\()/);
-  return calls.some(
-    (call) => call.startsWith('prefix_rule') && !/decision\s*=\s*["'](?:prompt|forbidden|prompt-user)["']/.test(call),
-  );
+  try {
+    const names = (await readdir(dir)).filter((name) => name.endsWith('.rules'));
+    const paths = names.map((name) => join(dir, name));
+    const texts = await Promise.all(paths.map((path) => readFile(path, 'utf8')));
+    return paths.filter((_, index) => letsCommandsRun(texts[index] ?? '')).map((path) => `${path} lets commands run`);
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code;
+    return code === 'ENOENT' || code === 'ENOTDIR' ? [] : [`${dir} cannot be read (${messageOf(error)})`];
+  }
 }

@@ -24,6 +24,8 @@ export const threadIdSchema = z.union([
 
 export const initializeResult = z.object({ userAgent: z.string(), codexHome: z.string() });
 
+export const loadedThreadsResult = z.object({ data: z.array(z.string()) });
+
 export const accountResult = z.object({ account: z.unknown().optional(), requiresOpenaiAuth: z.boolean() });
 
 export const modelListResult = z.object({

@@ -19,20 +19,27 @@ export class GatedRequests {
 
   judge(question: RequestQuestion): InnerVerdict | { readonly kind: 'session' } {
     const verdict = this.gate.judge(question, this.task);
-    const isKnown = verdict.kind !== 'decline' && verdict.kind !== 'accept' && this.allowed.has(keyOf(question));
-    return isKnown ? { kind: 'session' } : verdict;
+    const isKnown =
+      !grantsMore(question) &&
+      verdict.kind !== 'decline' &&
+      verdict.kind !== 'accept' &&
+      this.allowed.has(keyOf(question));
+    if (!isKnown) return verdict;
+    this.gate.noteAccepted(question, this.task);
+    return { kind: 'session' };
   }
 
   /** The request as it is put to people while rules hold. */
   guarded(source: AgentRequest): AgentRequest {
     const { question } = source;
     const answer = (given: Answer): void => {
-      if (!this.gate.holds || !isLasting(given)) {
+      if (!this.gate.holds) {
         source.answer(given);
         return;
       }
-      this.allowed.add(keyOf(question));
-      source.answer(acceptOnce);
+      if (accepts(given)) this.gate.noteAccepted(question, this.task);
+      if (isLasting(given) && !grantsMore(question)) this.allowed.add(keyOf(question));
+      source.answer(isLasting(given) ? acceptOnce : given);
     };
     return { ...source, answer };
   }
@@ -42,6 +49,16 @@ export const acceptOnce: Answer = { kind: 'decision', decision: 'accept' };
 
 function isLasting(answer: Answer): boolean {
   return answer.kind === 'rule' || (answer.kind === 'decision' && answer.decision === 'accept_for_session');
+}
+
+function accepts(answer: Answer): boolean {
+  if (answer.kind === 'decision') return answer.decision === 'accept' || isLasting(answer);
+  return answer.kind === 'rule' || (answer.kind === 'form' && answer.action === 'accept');
+}
+
+/** What it allows beyond what it shows differs from one time to the next. */
+function grantsMore(question: RequestQuestion): boolean {
+  return 'grantsMore' in question && question.grantsMore === true;
 }
 
 /** Of what is asked; the reason may be worded anew each time. */

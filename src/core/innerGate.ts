@@ -19,9 +19,16 @@ export interface InnerGate {
   readonly holds: boolean;
   /** Whether a task is refused in which something could be done without being asked. */
   readonly refusesUnseen: boolean;
-  /** Also counts what is accepted. */
+  /** Also counts what it accepts. */
   judge(question: RequestQuestion, task: InnerTask): InnerVerdict;
+  /** Somebody else accepted it: it is counted. */
+  noteAccepted(question: RequestQuestion, task: InnerTask): void;
 }
 
 /** Without rules. */
-export const noInnerGate: InnerGate = { holds: false, refusesUnseen: false, judge: () => ({ kind: 'silent' }) };
+export const noInnerGate: InnerGate = {
+  holds: false,
+  refusesUnseen: false,
+  judge: () => ({ kind: 'silent' }),
+  noteAccepted: () => undefined,
+};

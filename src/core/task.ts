@@ -1,7 +1,7 @@
 import { firstLine } from './boundedText';
 import { describeQuestion } from './describeRequest';
 import { CallError, type TaskError, taskErrorOf } from './errors';
-import { type Answer, type Answerer, declined } from './pendingRequest';
+import { type Answer, type Answerer, declined, type PendingRequest } from './pendingRequest';
 import type { AgentRequest, AgentThread, StoredTask, ThreadSink, TurnInput, Unsaid, WorkerSettings } from './ports';
 import {
   continuation,
@@ -249,7 +249,7 @@ export class Task implements ThreadSink {
     if (!this.restoring || this.suspended) return;
     this.restoring = false;
     const isAlive = this.thread?.active === true;
-    if (isAlive && !this.terminal) this.requests.release();
+    if (isAlive && !this.terminal) this.requests.release((source, known) => this.ask(source, known));
     else this.requests.drop();
     this.changed(true);
     switch (this.state.kind) {
@@ -397,29 +397,28 @@ export class Task implements ThreadSink {
   }
 
   /** What the rules decide is answered at once; everything else waits for somebody. */
-  private ask(source: AgentRequest): void {
+  private ask(source: AgentRequest, known?: PendingRequest): void {
     const verdict = this.gated.judge(source.question);
     const guarded = this.gated.guarded(source);
     switch (verdict.kind) {
       case 'accept':
-        this.requests.decide(source, acceptOnce, 'policy');
+        this.requests.decide(source, acceptOnce, 'policy', known);
         break;
       case 'session':
-        this.requests.decide(source, acceptOnce, 'person');
+        this.requests.decide(source, acceptOnce, 'person', known);
         break;
       case 'decline':
-        this.requests.decide(source, declined, 'policy');
+        this.requests.decide(source, declined, 'policy', known);
         this.note('policy', `rule "${verdict.rule}": ${verdict.reason}`);
         // Codex tells the model only that it was declined.
         void this.thread?.steer(declinedText(verdict)).catch(() => false);
         break;
       case 'person':
       case 'silent':
-        this.requests.put(
-          guarded,
-          this.parts.settings.requestTimeoutMs(),
-          verdict.kind === 'person' ? verdict.rule : undefined,
-        );
+        this.requests.put(guarded, this.parts.settings.requestTimeoutMs(), {
+          heldBy: verdict.kind === 'person' ? verdict.rule : undefined,
+          known,
+        });
     }
   }
 

@@ -33,6 +33,13 @@ interface SentAnswer {
   readonly settle: (inTime: boolean) => void;
 }
 
+interface PutOptions {
+  /** The rule that leaves the decision to the person alone. */
+  readonly heldBy?: string | undefined;
+  /** What it was in an earlier run. */
+  readonly known?: PendingRequest | undefined;
+}
+
 /** The pending requests of one task, each with its time limit, and the last answers to earlier ones. */
 export class TaskRequests implements Disposable {
   private readonly open = new Map<string, { readonly pending: PendingRequest; readonly source: AgentRequest }>();
@@ -77,12 +84,12 @@ export class TaskRequests implements Disposable {
     this.unsure.clear();
   }
 
-  /** Puts what the agent still waits for, under its earlier name where it has one; the rest is withdrawn. */
-  release(): void {
-    for (const source of this.unsure.values()) {
+  /** Has what the agent still waits for asked, under its earlier name where it has one; the rest is withdrawn. */
+  release(ask: (source: AgentRequest, known: PendingRequest | undefined) => void): void {
+    for (const source of [...this.unsure.values()]) {
       const known = this.earlier.find(({ question }) => hashOf(question) === hashOf(source.question));
       this.earlier = this.earlier.filter((one) => one !== known);
-      this.ask(source, known ?? this.newRequest(source, null), known === undefined);
+      ask(source, known);
     }
     this.drop();
   }
@@ -103,16 +110,17 @@ export class TaskRequests implements Disposable {
   }
 
   /** Puts a question to whoever answers first; it is declined when nobody does in time. Returns its id. */
-  put(source: AgentRequest, timeoutMs: number | null, heldBy?: string): string {
-    const pending = { ...this.newRequest(source, timeoutMs), ...(heldBy === undefined ? {} : { heldBy }) };
-    this.ask(source, pending, true);
-    return pending.id;
+  put(source: AgentRequest, timeoutMs: number | null, { heldBy, known }: PutOptions = {}): string {
+    const { id, question, askedAt, expiresAt } = known ?? this.newRequest(source, timeoutMs);
+    const pending = { id, question, askedAt, expiresAt, ...(heldBy === undefined ? {} : { heldBy }) };
+    this.ask(source, pending, known === undefined);
+    return id;
   }
 
   /** Answers at once, without asking anybody. */
-  decide(source: AgentRequest, answer: Answer, by: Answerer): void {
-    const { id, question } = this.newRequest(source, null);
-    this.host.note('asks', `${id} ${describeQuestion(question, this.host.cwd)}`);
+  decide(source: AgentRequest, answer: Answer, by: Answerer, known?: PendingRequest): void {
+    const { id, question } = known ?? this.newRequest(source, null);
+    if (!known) this.host.note('asks', `${id} ${describeQuestion(question, this.host.cwd)}`);
     this.record(id, question.type, by, describeAnswer(question, answer));
     void this.send(id, source, answer);
   }

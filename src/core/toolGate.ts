@@ -1,5 +1,6 @@
 import type { Event } from './emitter';
 import type { CallerId } from './news';
+import type { TaskId } from './taskId';
 
 /** What a person can say when a rule wants an approval. */
 export const approvalChoices = ['once', 'session', 'deny'] as const;
@@ -39,6 +40,8 @@ export interface ToolGate {
   isHidden(tool: string): boolean;
   /** Whether a caller may never see tasks, so that no resource may show them either. */
   readonly hidesTasks: boolean;
+  /** Whether a caller may not see this one. */
+  hidesTask(id: TaskId, caller: CallerId): boolean;
   /** What is hidden may have changed. */
   readonly onDidChange: Event<undefined>;
   /** Runs an allowed call. Throws a `CallError` for one that is not: `policy_denied`, `approval_required`, `approval_timeout`. */

@@ -22,6 +22,7 @@ import { hashOf } from '../core/hash';
 import type { CallerId } from '../core/news';
 import type { Log } from '../core/ports';
 import type { TaskManager } from '../core/taskManager';
+import type { TaskSnapshot } from '../core/taskSnapshot';
 import type { ToolGate } from '../core/toolGate';
 import { askToApprove } from './approvalForm';
 import { deliveryOfThisCall } from './delivery';
@@ -80,6 +81,8 @@ export function createMcpServer(parts: McpParts, caller: CallerId): Server {
   const owned = new DisposableStore();
   const subscriptions = owned.add(new Subscriptions(tasks, server, () => parts.gate.hidesTasks));
   const { gate } = parts;
+  const shownTo = (one: CallerId): readonly TaskSnapshot[] =>
+    tasks.snapshots().filter(({ id }) => !gate.hidesTask(id, one));
   let hidden = hiddenOf(parts);
   owned.add(
     gate.onDidChange(() => {
@@ -109,7 +112,7 @@ export function createMcpServer(parts: McpParts, caller: CallerId): Server {
   server.setRequestHandler(ListResourcesRequestSchema, async ({ params }) => {
     await tasks.restored();
     if (gate.hidesTasks) return { resources: [] };
-    return listResources(tasks, params?.cursor);
+    return listResources(shownTo(caller), params?.cursor);
   });
   server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({
     resourceTemplates: gate.hidesTasks ? [] : [...resourceTemplates],
@@ -117,7 +120,7 @@ export function createMcpServer(parts: McpParts, caller: CallerId): Server {
   server.setRequestHandler(ReadResourceRequestSchema, async ({ params }) => {
     await tasks.restored();
     assertTasksShown(gate);
-    return { contents: [await readResource(tasks, params.uri)] };
+    return { contents: [await readResource(tasks, params.uri, shownTo(caller))] };
   });
   server.setRequestHandler(SubscribeRequestSchema, ({ params }) => {
     assertTasksShown(gate);

@@ -51,14 +51,13 @@ export const resourceTemplates: readonly ResourceTemplate[] = Object.entries(kin
 
 /** The scoreboard, then each task's detail and log, in pages; the cursor is the number of tasks before the page. */
 export function listResources(
-  tasks: TaskManager,
+  all: readonly TaskSnapshot[],
   cursor: string | undefined,
 ): { resources: Resource[]; nextCursor?: string } {
   if (cursor !== undefined && !/^\d{1,9}$/.test(cursor)) {
     throw new McpError(ErrorCode.InvalidParams, `Unknown cursor "${cursor.slice(0, 50)}".`);
   }
   const start = Number(cursor ?? 0);
-  const all = tasks.snapshots();
   const page = all.slice(start, start + pageSize).flatMap(taskEntries);
   const resources = start === 0 ? [scoreboardResource, ...page] : page;
   const next = start + pageSize;
@@ -83,16 +82,20 @@ export interface ResourceText {
   readonly text: string;
 }
 
-/** Reads one resource. Throws an `McpError` for a URI that is not ours or a task that is not there. */
-export async function readResource(tasks: TaskManager, uri: string): Promise<ResourceText> {
+/** Reads one resource. Throws an `McpError` for a URI that is not ours or a task that is not among those that are shown. */
+export async function readResource(
+  tasks: TaskManager,
+  uri: string,
+  shown: readonly TaskSnapshot[],
+): Promise<ResourceText> {
   const address = parseTaskUri(uri);
   const mayBePart = address?.resource !== '' || (address.offset === null && address.limit === null);
   if (!address || !mayBePart) throw notFound(uri);
   if (address.id === 'all') {
     if (address.resource !== '') throw notFound(uri);
-    return { uri, mimeType: 'text/plain', text: scoreboard(tasks.snapshots(), Date.now()) };
+    return { uri, mimeType: 'text/plain', text: scoreboard(shown, Date.now()) };
   }
-  const task = tasks.tryGet(address.id);
+  const task = shown.find(({ id }) => id === address.id);
   if (!task) throw notFound(uri);
   return { uri, mimeType: kinds[address.resource].mimeType, text: await textOf(tasks, task, address) };
 }

@@ -56,6 +56,8 @@ export class AuditTrail {
   readonly onDidRecord = this.emitter.event;
   private bytes: number;
   private troubled = false;
+  /** A writer was killed in the middle of a line. */
+  private isTorn = false;
   private previous = beginning;
   private readonly dir: string;
   private readonly log: Log;
@@ -73,6 +75,7 @@ export class AuditTrail {
     const trail = new AuditTrail(dir, size, log);
     for await (const line of linesOf(join(dir, olderFile))) trail.goOnAfter(line);
     for await (const line of linesOf(path)) trail.goOnAfter(line);
+    trail.isTorn = await endsInALine(path, size);
     return trail;
   }
 
@@ -120,12 +123,24 @@ export class AuditTrail {
         await rename(path, join(this.dir, olderFile));
         this.bytes = 0;
       }
-      await appendFile(path, text, { mode: 0o600 });
+      await appendFile(path, this.isTorn ? `\n${text}` : text, { mode: 0o600 });
+      this.isTorn = false;
       this.bytes += Buffer.byteLength(text);
     } catch (error) {
       if (!this.troubled) this.log('error', `The audit trail cannot be written: ${messageOf(error)}`);
       this.troubled = true;
     }
+  }
+}
+
+/** Whether the file ends in the middle of a line. */
+async function endsInALine(path: string, size: number): Promise<boolean> {
+  const file = size === 0 ? null : await open(path);
+  try {
+    const last = await file?.read(Buffer.alloc(1), 0, 1, size - 1);
+    return last?.buffer[0] !== undefined && last.buffer[0] !== 0x0a;
+  } finally {
+    await file?.close();
   }
 }
 
@@ -147,6 +162,7 @@ export interface AuditReport {
 export async function verifyAudit(dir: string): Promise<AuditReport> {
   let previous: string | null = null;
   let lines = 0;
+  let torn: AuditReport['broken'] = null;
   for (const name of [olderFile, auditFile]) {
     let line = 0;
     for await (const text of linesOf(join(dir, name))) {
@@ -156,11 +172,13 @@ export async function verifyAudit(dir: string): Promise<AuditReport> {
       // The oldest file that is kept begins where an older one ended.
       const follows =
         previous === null ? name === olderFile || parsed?.previous === beginning : parsed?.previous === previous;
-      if (!parsed || !follows) return { lines, broken: { file: join(dir, name), line } };
+      // A writer that was killed leaves half a line, from which the next one follows all the same.
+      torn = parsed ? null : { file: join(dir, name), line };
+      if (parsed && !follows) return { lines, broken: { file: join(dir, name), line } };
       previous = hashOfLine(text);
     }
   }
-  return { lines, broken: null };
+  return { lines, broken: torn };
 }
 
 /** All lines that are kept, oldest first; what is no line of a trail is left out. */

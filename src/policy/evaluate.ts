@@ -17,6 +17,11 @@ export type TaskFacts = Readonly<Record<string, unknown>>;
 export interface Action {
   readonly tool: string;
   readonly args: Readonly<Record<string, unknown>>;
+  /**
+   * Other readings of the arguments, where it is not certain what they mean. A rule that denies or asks holds when it holds for
+   * one of them.
+   */
+  readonly readings?: readonly Readonly<Record<string, unknown>>[];
   /** The tasks that it names; one that is not there is an empty object. */
   readonly tasks: readonly TaskFacts[];
 }
@@ -41,7 +46,9 @@ export type Decision =
   | { readonly kind: 'deny'; readonly rule: string; readonly reason: string; readonly retryAfterMs: number | null }
   | {
       readonly kind: 'ask';
+      /** The first of the rules that ask, and all of them. */
       readonly rule: Rule;
+      readonly rules: readonly Rule[];
       readonly timeoutMs: number;
       readonly increments: readonly Increment[];
     };
@@ -56,17 +63,18 @@ export function evaluate(policy: Policy, action: Action, circumstances: Circumst
     return deny('default', `Tool "${tool}" is not among those that the policy permits.`);
   }
   let allowed: Rule | null = null;
-  let asking: Rule | null = null;
+  const rules: Rule[] = [];
   const increments: Increment[] = [];
   for (const rule of [...(own ?? []), ...(inner ? [] : (policy.tools.get(everyTool) ?? []))]) {
     const verdict = judge(rule, action, circumstances);
     if (verdict.kind === 'deny') return verdict;
     if (verdict.increment) increments.push(verdict.increment);
     if (rule.action === 'allow' && verdict.holds) allowed ??= rule;
-    if (rule.action === 'require_approval' && verdict.holds) asking ??= rule;
+    if (rule.action === 'require_approval' && verdict.holds) rules.push(rule);
   }
-  if (!asking) return { kind: 'allow', rule: allowed, increments };
-  return { kind: 'ask', rule: asking, timeoutMs: asking.approvalTimeoutMs ?? policy.approvalTimeoutMs, increments };
+  const [rule] = rules;
+  if (!rule) return { kind: 'allow', rule: allowed, increments };
+  return { kind: 'ask', rule, rules, timeoutMs: rule.approvalTimeoutMs ?? policy.approvalTimeoutMs, increments };
 }
 
 type Verdict =
@@ -78,7 +86,11 @@ function judge(rule: Rule, action: Action, circumstances: Circumstances): Verdic
     return deny(rule.name, rule.reason ?? `What rule "${rule.name}" adds up is no number from 0 up.`);
   }
   const seen = withIncrement(circumstances, increment);
-  const holds = rule.conditions.every((condition) => conditionHolds(condition, action, seen));
+  const restricts = rule.action === 'deny' || rule.action === 'require_approval';
+  const readings = restricts ? [action.args, ...(action.readings ?? [])] : [action.args];
+  const holds = readings.some((args) =>
+    rule.conditions.every((condition) => conditionHolds(condition, { ...action, args }, seen, restricts)),
+  );
   if (rule.action === 'deny' && holds) return deny(rule.name, rule.reason ?? `Rule "${rule.name}" forbids it.`);
   if (rule.action !== 'evaluate') return { kind: 'pass', holds };
   if (!holds) return deny(rule.name, rule.reason ?? `It is not what rule "${rule.name}" allows.`);
@@ -104,7 +116,7 @@ function incrementOf(rule: Rule, { args }: Action): Increment | undefined | null
   const { use } = rule;
   if (!use) return undefined;
   if (typeof use.by === 'number') return { use, by: use.by, rule };
-  const [value, ...more] = valuesAt(args, use.by) ?? [];
+  const [value, ...more] = valuesAt(args, use.by);
   const by = more.length > 0 ? undefined : numberOf(value);
   return by === undefined || by < 0 || by > Number.MAX_SAFE_INTEGER ? null : { use, by, rule };
 }
@@ -120,47 +132,52 @@ function withIncrement(circumstances: Circumstances, increment: Increment | unde
   return { ...circumstances, valueOf };
 }
 
-function conditionHolds(condition: Condition, action: Action, circumstances: Circumstances): boolean {
+function conditionHolds(
+  condition: Condition,
+  action: Action,
+  circumstances: Circumstances,
+  restricts: boolean,
+): boolean {
   switch (condition.source) {
     case 'args':
-      return holdsAt(action.args, condition, circumstances);
+      return check(valuesAt(action.args, condition.path), condition, circumstances, restricts);
     case 'state': {
       const [scope = '', counter = ''] = condition.path;
-      return check([circumstances.valueOf(scope, counter)], condition, circumstances);
+      return check([circumstances.valueOf(scope, counter)], condition, circumstances, restricts);
     }
     case 'task': {
-      const results = action.tasks.map((task) => holdsAt(task, condition, circumstances));
+      const results = action.tasks.map((task) =>
+        check(valuesAt(task, condition.path), condition, circumstances, restricts),
+      );
       if (results.length === 0) return condition.exists === false;
       return condition.any ? results.includes(true) : !results.includes(false);
     }
   }
 }
 
-function holdsAt(from: unknown, condition: Condition, circumstances: Circumstances): boolean {
-  return check(valuesAt(from, condition.path), condition, circumstances);
-}
-
-/** `values` are all those at the path: more than one when it leads through an array; null when it leads nowhere. */
-function check(values: readonly unknown[] | null, condition: Condition, context: OperandContext): boolean {
-  const there = values?.every((value) => value !== undefined && value !== null) === true;
-  if (condition.exists !== null) return there === condition.exists;
-  if (!there) return false;
-  const single = condition.whole ? values : values.flatMap((value): unknown => value);
+/**
+ * `values` are all those at the path, more than one when it leads through an array, and undefined where it leads nowhere. What
+ * restricts takes a value for there as soon as one is.
+ */
+function check(values: readonly unknown[], condition: Condition, context: OperandContext, restricts: boolean): boolean {
+  const present = values.filter((value) => value !== undefined && value !== null);
+  const areAll = present.length > 0 && present.length === values.length;
+  if (condition.exists === true) return condition.any || restricts ? present.length > 0 : areAll;
+  if (condition.exists === false) return condition.any ? !areAll : present.length === 0;
+  if (!areAll && !(condition.any && present.length > 0)) return false;
+  const single = condition.whole ? present : present.flatMap((value): unknown => value);
   // An empty array has no value.
   if (single.length === 0) return false;
   const holds = (value: unknown): boolean => condition.holds(value, context);
   return condition.any ? single.some(holds) : single.every(holds);
 }
 
-function valuesAt(from: unknown, path: readonly string[]): readonly unknown[] | null {
+function valuesAt(from: unknown, path: readonly string[]): readonly unknown[] {
   const [key, ...rest] = path;
   if (key === undefined) return [from];
-  if (Array.isArray(from)) {
-    const inside = from.map((one) => valuesAt(one, path));
-    return inside.length === 0 || inside.includes(null) ? null : inside.flatMap((values) => values ?? []);
-  }
+  if (Array.isArray(from)) return from.flatMap((one) => valuesAt(one, path));
   // Only what was sent: an object also inherits.
-  if (typeof from !== 'object' || from === null || !Object.hasOwn(from, key)) return null;
+  if (typeof from !== 'object' || from === null || !Object.hasOwn(from, key)) return [undefined];
   return valuesAt((from as Record<string, unknown>)[key], rest);
 }
 

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { RequestQuestion } from '../core/pendingRequest';
+import type { FileChange } from '../core/taskEvent';
 import { countLines } from '../core/transcript';
 import type { InnerAction } from './policy';
 import { shellWords } from './shellWords';
@@ -8,6 +9,8 @@ import { shellWords } from './shellWords';
 export interface InnerCall {
   readonly tool: InnerAction;
   readonly args: Readonly<Record<string, unknown>>;
+  /** See `Action`. */
+  readonly readings?: readonly Readonly<Record<string, unknown>>[];
 }
 
 /** Whether a rule may accept it: not what allows more than it shows, or what only a person can fill in. */
@@ -16,7 +19,7 @@ export function isPlain(question: RequestQuestion): boolean {
     case 'command_approval':
       return question.grantsMore !== true;
     case 'file_approval':
-      return question.grantsMore !== true && question.changes.length > 0;
+      return question.grantsMore !== true && question.changes.length > 0 && !question.changes.some(isOfCodex);
     case 'elicitation':
       return question.toolCall !== null;
     default:
@@ -24,11 +27,16 @@ export function isPlain(question: RequestQuestion): boolean {
   }
 }
 
+/** What stands in Codex's own directories decides what Codex may do next. */
+function isOfCodex({ path, movedTo }: FileChange): boolean {
+  return [path, movedTo ?? ''].some((one) => one.toLowerCase().split(/[/\\]/).includes('.codex'));
+}
+
 /** Undefined for a question that is no action of Codex. */
 export function innerCallOf(question: RequestQuestion, cwd: string): InnerCall | undefined {
   switch (question.type) {
     case 'command_approval':
-      return { tool: 'codex/command', args: commandArguments(question) };
+      return { tool: 'codex/command', ...commandCall(question) };
     case 'file_approval':
       return { tool: 'codex/file-change', args: fileArguments(question, cwd) };
     case 'permission_approval': {
@@ -49,19 +57,31 @@ export function innerCallOf(question: RequestQuestion, cwd: string): InnerCall |
 
 /**
  * `program` and `argv` are there for one plain command only, and `programs` when it is certain what runs: so a rule that
- * allows by them never allows what it does not see.
+ * allows by them never allows what it does not see. For rules that deny there is a reading for each command that may run.
  */
-function commandArguments({ command, cwd, reason }: RequestQuestion & { type: 'command_approval' }): InnerCall['args'] {
-  const { commands, plain, unparsed } = shellWords(command);
+function commandCall({ command, cwd, reason }: CommandQuestion): Pick<InnerCall, 'args' | 'readings'> {
+  const { commands, suspects, plain, unparsed } = shellWords(command);
   const [argv] = commands;
-  return {
-    command,
-    ...(cwd === '' ? {} : { cwd }),
-    ...reasonOf(reason),
-    unparsed,
-    ...(unparsed ? {} : { programs: [...new Set(commands.map(([program]) => program))] }),
+  const common = { command, ...(cwd === '' ? {} : { cwd }), ...reasonOf(reason), unparsed };
+  const programs = [...new Set(commands.flatMap(([program = '']) => program))];
+  const possible = [...new Set([...programs, ...suspects].flatMap((program) => [program, nameOf(program)]))];
+  const readings = [...commands, ...suspects.map((program) => [program])].flatMap((one) => {
+    const names = [...new Set([one[0] ?? '', nameOf(one[0] ?? '')])];
+    return names.map((program) => ({ ...common, programs: possible, program, argv: one }));
+  });
+  const args = {
+    ...common,
+    ...(unparsed ? {} : { programs }),
     ...(plain && argv ? { program: argv[0], argv } : {}),
   };
+  return { args, readings };
+}
+
+type CommandQuestion = RequestQuestion & { type: 'command_approval' };
+
+/** `rm` for `/bin/rm`. */
+function nameOf(program: string): string {
+  return program.split('/').at(-1) ?? program;
 }
 
 function fileArguments(

@@ -12,7 +12,10 @@ import { type Policy, ruleCount } from './policy';
 import { PolicyFile, summaryOf } from './policyFile';
 import { PolicyGate, type PolicyGateOptions, userPolicy } from './policyGate';
 
-export interface PoliciesOptions extends Pick<PolicyGateOptions, 'factsOf' | 'personPresent' | 'silentWaitMs'> {
+export interface PoliciesOptions extends Pick<
+  PolicyGateOptions,
+  'factsOf' | 'taskIds' | 'personPresent' | 'silentWaitMs'
+> {
   /** Where counters and the audit trail are kept; nobody else writes there. */
   readonly stateDir: string;
   /** The user's file; null for the built-in policy. */

@@ -58,6 +58,8 @@ export interface OperandContext {
 
 export interface Rule {
   readonly name: string;
+  /** Of all that it says, so that another rule of the same name is told from it. */
+  readonly fingerprint: string;
   readonly action: Action;
   readonly reason: string | null;
   readonly conditions: readonly Condition[];

@@ -13,6 +13,7 @@ export interface PolicyFileOptions {
 
 /** A change takes effect within half a second: this often the file is looked at, in ms. */
 const lookEveryMs = 200;
+const lookAgainMs = 100;
 
 /**
  * One policy file and what it says now. While it is bad the last good policy stays in force; at the first look a bad file
@@ -22,6 +23,8 @@ export class PolicyFile implements Disposable {
   private current: Policy;
   private found: readonly Mistake[] = [];
   private text: string | null = null;
+  /** What was there at the last look. */
+  private seen: string | null = null;
   private readonly emitter = new Emitter<undefined>();
   /** It was read again, with or without mistakes. */
   readonly onDidChange = this.emitter.event;
@@ -60,6 +63,12 @@ export class PolicyFile implements Disposable {
     try {
       const text = readFileSync(this.path, 'utf8');
       if (text === this.text) return false;
+      // A writer may be in the middle of it: what is shorter is believed when it is still so at the next look.
+      if (text !== this.seen && text.length < (this.text?.length ?? 0)) {
+        this.seen = text;
+        setTimeout(this.onLook, lookAgainMs).unref();
+        return false;
+      }
       this.text = text;
       this.take(text);
       return true;
@@ -92,7 +101,15 @@ export function summaryOf({ path, mistakes }: PolicyFile): string | null {
 }
 
 function denyAll(reason: string): Policy {
-  const rule: Rule = { name: 'bad policy', action: 'deny', reason, conditions: [], use: null, approvalTimeoutMs: null };
+  const rule: Rule = {
+    name: 'bad policy',
+    fingerprint: '',
+    action: 'deny',
+    reason,
+    conditions: [],
+    use: null,
+    approvalTimeoutMs: null,
+  };
   return {
     description: reason,
     default: 'allow',

@@ -3,6 +3,7 @@ import { Emitter } from '../core/emitter';
 import { CallError } from '../core/errors';
 import { hashOf } from '../core/hash';
 import { type CallerId, person } from '../core/news';
+import { isTaskId, type TaskId } from '../core/taskId';
 import type { InnerGate, InnerTask, InnerVerdict } from '../core/innerGate';
 import type { RequestQuestion } from '../core/pendingRequest';
 import type { ApprovalChoice, GatedCall, ToolGate } from '../core/toolGate';
@@ -24,6 +25,8 @@ export interface PolicyGateOptions {
   readonly base: () => string;
   /** What rules may know of a task; undefined when there is none. */
   readonly factsOf: (id: string, caller: CallerId) => TaskFacts | undefined;
+  /** All tasks that there are. */
+  readonly taskIds: () => readonly string[];
   /** Whether there is an editor in which a person can answer. */
   readonly personPresent: () => boolean;
   readonly now?: () => number;
@@ -67,8 +70,18 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
   }
 
   get hidesTasks(): boolean {
-    const waiting: Action = { tool: 'wait-task', args: {}, tasks: [] };
-    return this.decide(waiting, '').some(({ decision }) => decision.kind === 'deny' && decision.retryAfterMs === null);
+    return this.denies({ tool: 'wait-task', args: {}, tasks: [] }, '');
+  }
+
+  hidesTask(id: TaskId, caller: CallerId): boolean {
+    return this.denies(this.actionOf({ tool: 'wait-task', args: { task_id: id }, caller }), caller);
+  }
+
+  /** Whether it is denied for good, and not for now. */
+  private denies(action: Action, caller: CallerId): boolean {
+    return this.decide(action, caller).some(
+      ({ decision }) => decision.kind === 'deny' && decision.retryAfterMs === null,
+    );
   }
 
   async pass<T>(call: GatedCall, run: () => Promise<T>): Promise<T> {
@@ -76,8 +89,9 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
     try {
       return await run();
     } catch (error) {
-      // A failed call uses up nothing.
-      giveBack();
+      // A failed call uses up nothing; one that was given up while it waited may have had its effect.
+      const isGivenUp = call.signal.aborted || (error instanceof CallError && error.code === 'shutting_down');
+      if (!isGivenUp) giveBack();
       throw error;
     }
   }
@@ -126,15 +140,23 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
     const facts = this.options.factsOf(task.id, task.spawnedBy) ?? {};
     const verdicts = this.decide({ ...call, tasks: [facts] }, task.spawnedBy);
     const said = innerVerdict(verdicts);
-    const verdict: InnerVerdict = said.kind === 'accept' && !isPlain(question) ? { kind: 'silent' } : said;
+    const isSeen = isPlain(question) && !(call.args.unparsed === true && looksPast(verdicts));
+    const verdict: InnerVerdict = said.kind === 'accept' && !isSeen ? { kind: 'silent' } : said;
     if (verdict.kind === 'accept') this.count(verdicts, task.spawnedBy);
     const decision = innerDecisions[verdict.kind];
     if (decision && verdict.kind !== 'silent') {
       const { tool, args } = call;
-      const about = { caller: task.spawnedBy, client: null, tool, keys: Object.keys(args), hash: hashOf(args) };
+      const about = { caller: task.spawnedBy, client: null, tool, keys: keysOf(args), hash: hashOf(args) };
       this.options.audit({ ...about, decision, rule: verdict.rule, by: 'policy', tasks: [task.id] });
     }
     return verdict;
+  }
+
+  noteAccepted(question: RequestQuestion, task: InnerTask): void {
+    const call = innerCallOf(question, task.cwd);
+    if (!call) return;
+    const facts = this.options.factsOf(task.id, task.spawnedBy) ?? {};
+    this.count(this.decide({ ...call, tasks: [facts] }, task.spawnedBy), task.spawnedBy);
   }
 
   /** Resolves when the call may run, to what takes its counting back. */
@@ -146,13 +168,14 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
       const { decision } = strictest(verdicts);
       if (decision.kind === 'deny') throw this.denied(call, decision);
       const rules = namesOfAsking(verdicts);
-      const key = keyOf(call, rules);
-      if (decision.kind === 'allow' || this.sessions.has(sessionKeyOf(call, rules))) {
+      const wanted = fingerprintOf(verdicts);
+      const key = keyOf(call, wanted);
+      if (decision.kind === 'allow' || this.sessions.has(sessionKeyOf(call, wanted))) {
         return this.allow(call, verdicts, decision.kind === 'allow' ? null : 'session');
       }
       if (approval?.key === key && this.approvals.take(approval)) {
         this.assertApproved(call, rules, approval.outcome ?? 'withdrawn');
-        if (approval.outcome === 'session') this.rememberSession(sessionKeyOf(call, rules));
+        if (approval.outcome === 'session') this.rememberSession(sessionKeyOf(call, wanted));
         return this.allow(call, verdicts, 'person');
       }
       approval = await this.approvalFor(call, decision, rules, key);
@@ -241,8 +264,8 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
 
   private record(call: GatedCall, decision: AuditEvent['decision'], rule: string | null, by: string | null): void {
     const { caller, client, tool, args } = call;
-    const about = { caller, client, tool, keys: Object.keys(args).slice(0, 50), hash: hashOf(args) };
-    this.options.audit({ ...about, decision, rule, by, tasks: taskIdsOf(args) });
+    const about = { caller, client, tool, keys: keysOf(args), hash: hashOf(args) };
+    this.options.audit({ ...about, decision, rule, by, tasks: taskIdsOf(args).filter(isTaskId) });
   }
 
   private rememberSession(key: string): void {
@@ -264,11 +287,21 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
   }
 
   private actionOf({ tool, args, caller }: Pick<GatedCall, 'tool' | 'args' | 'caller'>): Action {
-    return { tool, args, tasks: taskIdsOf(args).map((id) => this.options.factsOf(id, caller) ?? {}) };
+    // Without an id it tells of all of them.
+    const ids = tool === 'wait-task' && args.task_id === undefined ? this.options.taskIds() : taskIdsOf(args);
+    return { tool, args, tasks: ids.map((id) => this.options.factsOf(id, caller) ?? {}) };
   }
 }
 
 const innerDecisions = { silent: null, accept: 'allowed', decline: 'denied', person: 'asked' } as const;
+
+/** Whether the rule that accepts a command looks neither at its text nor at whether it could be understood. */
+function looksPast(verdicts: readonly Verdict[]): boolean {
+  const decision = verdicts.find(({ policy }) => policy === userPolicy)?.decision;
+  const rule = decision?.kind === 'allow' ? decision.rule : null;
+  const looked = ['command', 'unparsed'];
+  return !rule?.conditions.some(({ source, path: [first = ''] }) => source === 'args' && looked.includes(first));
+}
 
 /** Only the user's own policy can accept; a workspace can but tighten. */
 function innerVerdict(verdicts: readonly Verdict[]): InnerVerdict {
@@ -295,20 +328,36 @@ function incrementsOf(decision: Decision): readonly Increment[] {
 }
 
 function namesOfAsking(verdicts: readonly Verdict[]): string {
-  const names = verdicts.flatMap(({ decision }) => (decision.kind === 'ask' ? [decision.rule.name] : []));
-  return names.join(', ');
+  const rules = verdicts.flatMap(({ decision }) => (decision.kind === 'ask' ? decision.rules : []));
+  return rules.map(({ name }) => name).join(', ');
+}
+
+/** Of everything that wants the approval: of which policy it is, and what it says. */
+function fingerprintOf(verdicts: readonly Verdict[]): string {
+  const wanted = verdicts.flatMap(({ policy, decision }) =>
+    decision.kind === 'ask' ? decision.rules.map(({ fingerprint }) => [policy, fingerprint]) : [],
+  );
+  return hashOf(wanted);
 }
 
 /** An approval holds for the caller, the exact arguments and the rules that want it. */
-function keyOf({ caller, tool, args }: GatedCall, rules: string): string {
-  return hashOf([caller, tool, args, rules]);
+function keyOf({ caller, tool, args }: GatedCall, wanted: string): string {
+  return hashOf([caller, tool, args, wanted]);
 }
 
-function sessionKeyOf({ caller, tool }: GatedCall, rules: string): string {
-  return hashOf([caller, tool, rules]);
+function sessionKeyOf({ caller, tool }: GatedCall, wanted: string): string {
+  return hashOf([caller, tool, wanted]);
 }
 
 const idLimit = 50;
+const keyCharacters = 100;
+
+/** Names of arguments, as far as they are no text of somebody. */
+function keysOf(args: Readonly<Record<string, unknown>>): readonly string[] {
+  return Object.keys(args)
+    .slice(0, idLimit)
+    .map((key) => key.slice(0, keyCharacters));
+}
 
 /** The tasks that the arguments of any of the tools name. */
 function taskIdsOf({ task_id }: Readonly<Record<string, unknown>>): readonly string[] {

@@ -1,3 +1,4 @@
+import { hashOf } from '../core/hash';
 import { z } from 'zod';
 import {
   actions,
@@ -154,6 +155,7 @@ function compileRule(tool: string, rule: RuleText, index: number, at: Path, comp
   }
   return {
     name: rule.name ?? `${tool}[${index}]`,
+    fingerprint: hashOf([tool, rule]),
     action,
     reason: rule.reason ?? rule.on_deny ?? null,
     conditions: conditions.flatMap(

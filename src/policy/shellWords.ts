@@ -4,6 +4,8 @@ import { parse } from 'unbash';
 export interface ShellWords {
   /** Program and arguments of each command that is certain, in their order: of pipelines, lists, substitutions and wrappers. */
   readonly commands: readonly (readonly string[])[];
+  /** Words that may name a program that runs, where that is not certain. */
+  readonly suspects: readonly string[];
   /** Whether it is one plain command: no other runs beside or inside it, and nothing is redirected. */
   readonly plain: boolean;
   /** Whether something may run that is not among the commands. */
@@ -13,7 +15,7 @@ export interface ShellWords {
 /** Nodes of the parser, as far as they matter here. Every part that can hold a command is walked, whatever its type. */
 type Node = Readonly<Record<string, unknown>> & { readonly type?: string };
 
-const textLimit = 100_000;
+const textLimit = 20_000;
 const depthLimit = 10;
 const shells = new Set([
   'bash',
@@ -30,6 +32,10 @@ const shells = new Set([
   'powershell',
   'cmd',
   'cmd.exe',
+  'rbash',
+  'mksh',
+  'yash',
+  'tclsh',
 ]);
 /** Run the program that their arguments name. */
 const wrappers = new Set([
@@ -60,12 +66,67 @@ const wrappers = new Set([
   'runuser',
   'trap',
   'coproc',
+  'taskset',
+  'chrt',
+  'setpriv',
+  'prlimit',
+  'unbuffer',
+  'pkexec',
+  'systemd-run',
+  'fakeroot',
+  'xvfb-run',
+  'dbus-run-session',
+  'nsenter',
+  'ip',
+  'gdb',
+  'ltrace',
+  'ld.so',
+  'start-stop-daemon',
+  'entr',
+  'at',
+  'batch',
 ]);
-/** Run what no text of the command shows. */
-const opaque = new Set(['eval', 'source', '.', 'alias', 'enable']);
+/**
+ * Builtins that run what no text of the command shows, or change what a name means; also such as evaluate a subscript of
+ * their arguments, and with it the commands that are written there.
+ */
+const opaque = new Set([
+  'eval',
+  'source',
+  '.',
+  'alias',
+  'enable',
+  'hash',
+  'declare',
+  'typeset',
+  'local',
+  'let',
+  'unset',
+  'export',
+  'readonly',
+  'read',
+  'mapfile',
+  'readarray',
+  'getopts',
+  'wait',
+  'bind',
+  'complete',
+  'compgen',
+  'compopt',
+  'jobs',
+  'fc',
+  'set',
+  'shopt',
+]);
+/** Builtins that do so with certain arguments only. */
+const opaqueWith: Readonly<Record<string, (args: readonly string[]) => boolean>> = {
+  printf: ([first = '']) => first.startsWith('-'),
+  test: (args) => args.some((one) => one === '-v' || one === '-R'),
+  '[': (args) => args.some((one) => one === '-v' || one === '-R'),
+};
 /** Options that take no value, with which a wrapper's program is still certain. */
 const harmless: Readonly<Record<string, RegExp>> = {
-  env: /^(-i|-|[A-Za-z_]\w*=.*)$/s,
+  env: /^(-i|-)$/,
   nohup: /^$/,
   setsid: /^-[cfw]$/,
   time: /^-p$/,
@@ -78,11 +139,12 @@ export function shellWords(text: string): ShellWords {
   const found = new Finder();
   found.script(text, 0);
   const { commands, unparsed, beside } = found;
-  return { commands, unparsed, plain: !unparsed && !beside && commands.length === 1 };
+  return { commands, suspects: [...found.suspects], unparsed, plain: !unparsed && !beside && commands.length === 1 };
 }
 
 class Finder {
   readonly commands: string[][] = [];
+  readonly suspects = new Set<string>();
   unparsed = false;
   /** Something is there besides one simple command. */
   beside = false;
@@ -112,7 +174,11 @@ class Finder {
     const node = value as Node;
     if (node.type === 'Command') this.command(node, depth);
     else if (node.type === 'Redirect') this.redirect(node);
-    else if (typeof node.type === 'string' && !simple.has(node.type)) this.beside = true;
+    else if (typeof node.type === 'string' && !simple.has(node.type)) {
+      this.beside = true;
+      // Everything else may evaluate what it is given, change what a name means, or be new to us.
+      if (!composed.has(node.type)) this.unparsed = true;
+    }
     for (const child of Object.values(node)) this.walk(child, depth);
   }
 
@@ -148,7 +214,8 @@ class Finder {
   private inside(argv: readonly string[], isUncertain: boolean, depth: number): void {
     const [path = '', ...args] = argv;
     const program = path.split('/').pop() ?? '';
-    if (opaque.has(program)) this.unparsed = true;
+    if (opaque.has(program) || opaqueWith[program]?.(args) === true || program.startsWith('ld-linux'))
+      this.unparsed = true;
     if (shells.has(program)) this.shell(args, isUncertain, depth);
     else if (wrappers.has(program)) this.wrapped(program, args, isUncertain, depth);
   }
@@ -156,8 +223,10 @@ class Finder {
   private shell(args: readonly string[], isUncertain: boolean, depth: number): void {
     const [option = '', script, ...others] = args;
     this.beside = true;
-    if (isUncertain || !/^-[a-z]*c$/.test(option) || script === undefined || others.length > 0) this.unparsed = true;
-    else this.script(script, depth + 1);
+    if (isUncertain || !/^-[a-z]*c$/.test(option) || script === undefined || others.length > 0) {
+      this.unparsed = true;
+      for (const one of args) this.suspects.add(one);
+    } else this.script(script, depth + 1);
   }
 
   private wrapped(program: string, args: readonly string[], isUncertain: boolean, depth: number): void {
@@ -165,8 +234,9 @@ class Finder {
     const skip = harmless[program];
     const at = args.findIndex((one) => !skip?.test(one));
     const rest = at < 0 ? [] : args.slice(at);
-    if (isUncertain || !skip || rest.length === 0 || rest[0]?.startsWith('-')) {
+    if (isUncertain || !skip || rest.length === 0 || /^-|^\w+=/.test(rest[0] ?? '')) {
       this.unparsed = true;
+      for (const one of args) this.suspects.add(one);
       return;
     }
     this.commands.push([...rest]);
@@ -183,6 +253,35 @@ const simple = new Set([
   'SingleQuoted',
   'DoubleQuoted',
   'AnsiCQuoted',
+]);
+
+/** Nodes that only put commands together, whose parts are walked. */
+const composed = new Set([
+  'AndOr',
+  'Pipeline',
+  'CompoundList',
+  'BraceGroup',
+  'Subshell',
+  'If',
+  'Elif',
+  'While',
+  'Case',
+  'CaseItem',
+  'Function',
+  'Coproc',
+  'Time',
+  'Negation',
+  'Redirected',
+  'FileDescriptor',
+  'HereDoc',
+  'HereDocBody',
+  'HereDocDelimiter',
+  'HereString',
+  'CommandExpansion',
+  'ProcessSubstitution',
+  'SimpleExpansion',
+  'BraceExpansion',
+  'Glob',
 ]);
 
 function isWord(value: unknown): value is Node {

@@ -217,4 +217,38 @@ describe('what Codex would not ask', () => {
     expect(await exists('ruled.txt')).toBe(false);
     await rm(rules);
   });
+
+  it('is what rules of the project allow, above its directory too: no task is started', async () => {
+    const rules = join(rig.workspace, '.codex', 'rules', 'default.rules');
+    await mkdir(join(rig.workspace, '.codex', 'rules'), { recursive: true });
+    await writeFile(rules, 'prefix_rule(pattern=["touch"], decision="allow")\n');
+    await start(rule('codex/command', '{action: deny}'));
+    const deep = join(rig.workspace, 'deep', 'er');
+    await mkdir(deep, { recursive: true });
+    for (const cwd of [rig.workspace, deep]) {
+      await expect(worker.tasks.spawn({ prompt: 'run: touch project.txt', cwd }, 'agent')).rejects.toMatchObject({
+        code: 'policy_unenforceable',
+        message: expect.stringContaining(rules) as string,
+      });
+    }
+    expect(await exists('project.txt')).toBe(false);
+    await rm(join(rig.workspace, '.codex'), { recursive: true });
+  });
+
+  it('is what was loaded before there were rules: the next turn is begun anew with them', async () => {
+    await start('wait-task: {rules: []}');
+    const id = await spawn('slow 2s 10');
+    await until('it works', () => worker.tasks.get(id).turns === 1);
+    await worker.tasks.message(id, { text: 'tool: mcp__fake/look {}\nsay done', mode: 'queue' }, 'agent');
+    const denied = [rule('codex/command', '{action: deny}'), rule('codex/elicitation', '{action: deny}')];
+    await writeFile(policyPath, `tools:\n  ${denied.join('\n  ')}\n`);
+    await until('the rules are in force', () => worker.policies.gate.holds);
+    const steered = await worker.tasks.message(id, { text: 'run: touch steered.txt', mode: 'auto' }, 'agent');
+    expect(steered.delivered).toBe('queued');
+    await until('both were declined', () => worker.tasks.get(id).answers.length === 2);
+    const task = await ended(id);
+    expect(task.answers.map(({ by, outcome }) => [by, outcome])).toEqual(Array(2).fill(['policy', 'declined']));
+    expect(await exists('steered.txt')).toBe(false);
+    expect(JSON.stringify(rig.model.requests.at(-1)?.input)).not.toContain('looked');
+  });
 });

@@ -97,6 +97,32 @@ describe('a worker that goes away and comes back', () => {
     expect([isAlive(pid!), isAlive(keeper)]).toEqual([false, false]);
   });
 
+  it('judges what was asked while nobody was there, and what is asked since before there were rules', async () => {
+    const policyPath = join(rig.dir, 'late.yaml');
+    const command = (action: string): string =>
+      `{action: ${action}, conditions: [{path: args.programs, op: contains, value: touch}]}`;
+    const other = '{action: require_approval, name: mine}';
+    const begin = async (...rules: string[]): Promise<void> => {
+      await writeFile(policyPath, `tools: {codex/command: {rules: [${rules.join(', ')}]}}`);
+      worker = await startWorker(rig, { keepMs: () => keepMs, policyPath, settings: { recovery: () => 'ask' } });
+      await worker.restore();
+    };
+    await begin(other);
+    const before = await spawn('run: touch before.txt\nsay done', { approvalPolicy: 'untrusted' });
+    await until('it asks', () => worker.tasks.get(before).pending.length === 1);
+    const away = await spawn('run: mkdir away\nsay done', { approvalPolicy: 'untrusted' });
+    await worker.suspend();
+    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await begin(command('deny'), other);
+    await until('it was declined', () => worker.tasks.get(before).answers.length === 1);
+    expect(worker.tasks.get(before)).toMatchObject({ answers: [{ id: 'r1', by: 'policy', outcome: 'declined' }] });
+    await until('the other asks', () => worker.tasks.get(away).pending.length === 1);
+    expect(worker.tasks.get(away).pending).toMatchObject([{ heldBy: 'mine' }]);
+    const answer = worker.tasks.respond(away, 'r1', accept, { by: 'agent', caller });
+    await expect(answer).rejects.toMatchObject({ code: 'approval_required' });
+    for (const name of ['before.txt', 'away']) expect(await exists(join(rig.workspace, name))).toBe(false);
+  });
+
   it('says a queued message when its turn is over', async () => {
     await start();
     const id = await spawn('slow 2s 10');

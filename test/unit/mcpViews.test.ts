@@ -226,9 +226,9 @@ it('a part of a log whose beginning is not kept any more says so, and where the 
     const text = kept.subarray(start - gone, start - gone + Math.min(limit, 9)).toString();
     return Promise.resolve({ text, start, nextOffset: start + text.length, size: gone + kept.length });
   };
-  const tasks = { tryGet: () => base, readJournal } as unknown as TaskManager;
+  const tasks = { readJournal } as unknown as TaskManager;
   const read = async (query: string): Promise<string> =>
-    (await readResource(tasks, `task:///bold-falcon-42/log.verbose${query}`)).text;
+    (await readResource(tasks, `task:///bold-falcon-42/log.verbose${query}`, [base])).text;
   expect(await read('')).toBe(
     '[the first 1000 bytes are not kept any more]\none\ntwo\nnext: task:///bold-falcon-42/log.verbose?offset=1008\n',
   );

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
+import { letsCommandsRun } from '../../src/codex/execRules';
 import { Counters } from '../../src/policy/counters';
 import { type Action, type Circumstances, type Decision, evaluate } from '../../src/policy/evaluate';
 import type { Policy } from '../../src/policy/policy';
@@ -156,6 +157,19 @@ describe('an operator', () => {
     ['args.length', {}, false, false],
   ])('%s in %j, any: %s, holds: %s', (path, args, any, holds) => {
     expect(decide(condition(path, 'eq', '1', `, any: ${any}`), { args }).kind).toBe(holds ? 'allow' : 'deny');
+  });
+
+  it.each<[rule: string, items: readonly unknown[], kind: Decision['kind']]>([
+    ['{action: deny, conditions: [{path: args.items.x, op: eq, value: bad, any: true}]}', [{ x: 'bad' }, {}], 'deny'],
+    ['{action: deny, conditions: [{path: args.items.x, op: eq, value: bad, any: true}]}', [{ x: 'good' }, {}], 'allow'],
+    ['{action: deny, conditions: [{path: args.items.force, op: exists, value: true}]}', [{ force: 1 }, {}], 'deny'],
+    ['{action: deny, conditions: [{path: args.items.force, op: exists, value: true}]}', [{}, {}], 'allow'],
+    ['{conditions: [{path: args.items.force, op: exists, value: false}]}', [{ force: 1 }, {}], 'deny'],
+    ['{conditions: [{path: args.items.force, op: exists, value: false}]}', [{}, {}], 'allow'],
+    ['{conditions: [{path: args.items.force, op: exists, value: true}]}', [{ force: 1 }, {}], 'deny'],
+    ['{conditions: [{path: args.items.force, op: exists, value: true}]}', [{ force: 1 }, { force: 2 }], 'allow'],
+  ])('%s over %j: %s', (rule, items, kind) => {
+    expect(decide(rules(rule), { args: { items } }).kind).toBe(kind);
   });
 
   it.each([
@@ -485,4 +499,23 @@ describe('whatever is called', () => {
       }),
     );
   });
+});
+
+it.each([
+  ['prefix_rule(pattern=["touch"], decision="allow")', true],
+  ['prefix_rule(pattern=["touch"])', true],
+  ['prefix_rule(pattern=["touch"], decision="allow")  # was decision="prompt"', true],
+  ['prefix_rule(pattern=["decision=\\"prompt\\""], decision="allow")', true],
+  ['p = prefix_rule\np(pattern=["touch"])', true],
+  ['prefix_rule(pattern=["touch"], decision="prompt" if False else "allow")', true],
+  ['prefix_rule(pattern=["a"], decision="prompt")\nprefix_rule(pattern=["b"], decision = D)', true],
+  [
+    'prefix_rule(\n  pattern = ["rm", ["-r", "-f"]],\n  decision = "forbidden",\n  justification = "no (never)",\n)',
+    false,
+  ],
+  ["prefix_rule(pattern=['touch'], decision='prompt')", false],
+  ['# prefix_rule(pattern=["touch"])\n', false],
+  ['', false],
+])('a rule file of Codex with %j lets commands run: %s', (text, lets) => {
+  expect(letsCommandsRun(text)).toBe(lets);
 });

@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ApprovalChoice, GatedCall } from '../../src/core/toolGate';
+import { GatedRequests } from '../../src/core/gatedRequests';
+import type { Answer } from '../../src/core/pendingRequest';
 import { AuditTrail, verifyAudit } from '../../src/policy/audit';
 import { builtIn, scaffoldText } from '../../src/policy/builtIn';
 import { Policies } from '../../src/policy/policies';
@@ -22,12 +24,15 @@ beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'codex-worker-gate-'));
   path = join(dir, 'user.yaml');
   personPresent = true;
+  known = [];
   lines.length = 0;
 });
 afterEach(async () => {
   await policies.close();
   await rm(dir, { recursive: true, force: true });
 });
+
+let known: string[] = [];
 
 async function open(text: string | null, silentWaitMs = 50): Promise<void> {
   if (text !== null) await writeFile(path, text);
@@ -36,6 +41,7 @@ async function open(text: string | null, silentWaitMs = 50): Promise<void> {
     path: () => (text === null ? null : path),
     roots: () => [dir],
     log,
+    taskIds: () => known,
     factsOf: (id, caller) => (id.startsWith('no-') ? undefined : { spawned_by_caller: id.startsWith(caller) }),
     personPresent: () => personPresent,
     silentWaitMs,
@@ -99,6 +105,28 @@ describe('a call', () => {
     expect([await outcome(), await outcome()]).toEqual(['done', 'policy_denied']);
   });
 
+  it('that was given up while it waited, after it had its effect, is counted', async () => {
+    await open('tools: {t: {rules: [{rate_limit: 1/day}]}}');
+    const gone = new AbortController();
+    const called = gate.pass(callOf({ signal: gone.signal }), () => {
+      gone.abort();
+      return Promise.reject(new Error('aborted'));
+    });
+    await expect(called).rejects.toThrow('aborted');
+    expect(await outcome()).toBe('policy_denied');
+  });
+
+  it('that listens to tasks without naming them is one for each of them', async () => {
+    known = ['me-task-1', 'no-task-1'];
+    await open('tools: {wait-task: {rules: [{conditions: [{path: task.spawned_by_caller, op: eq, value: true}]}]}}');
+    const wait = (args: object) => outcome({ tool: 'wait-task', args: { ...args } });
+    expect(await wait({ task_id: 'me-task-1' })).toBe('done');
+    expect(await wait({})).toBe('policy_denied');
+    expect([gate.hidesTask('me-task-1', 'me'), gate.hidesTask('no-task-1', 'me')]).toEqual([false, true]);
+    known = ['me-task-1'];
+    expect(await wait({})).toBe('done');
+  });
+
   it('is counted over a restart', async () => {
     await open('tools: {t: {rules: [{rate_limit: 1/day}]}}');
     expect(await outcome()).toBe('done');
@@ -153,6 +181,21 @@ describe('an approval', () => {
     expect(await outcome({ args: { other: 1 } })).toBe('done');
     expect(await outcome({ caller: 'else' })).toBe('approval_required');
     expect(await outcome({ tool: 'u' })).toBe('approval_required');
+  });
+
+  it('for the session is one for all the rules that wanted it, as they were', async () => {
+    const danger =
+      '{action: require_approval, name: any}, {action: require_approval, name: danger, conditions: [{path: args.x, op: eq, value: 1}]}';
+    await open(`tools: {t: {rules: [${danger}]}}`);
+    const first = outcome(patient);
+    await answer('session');
+    expect([await first, await outcome()]).toEqual(['done', 'done']);
+    expect(await outcome({ args: { x: 1 } })).toBe('approval_required');
+    gate.approvals.answer(gate.approvals.open[0]!.id, 'deny');
+    await outcome({ args: { x: 1 } });
+    // Another rule of the same name is another rule.
+    await writeFile(path, 'tools: {t: {rules: [{action: require_approval, name: any, reason: another}]}}');
+    await vi.waitFor(async () => expect(await outcome()).toBe('approval_required'), 3_000);
   });
 
   it('lets one of two equal calls through', async () => {
@@ -248,6 +291,7 @@ describe('policies', () => {
       path: () => path,
       roots: () => [],
       log,
+      taskIds: () => [],
       factsOf: () => undefined,
       personPresent: () => true,
     });
@@ -311,6 +355,64 @@ describe('what Codex wants to do inside a task', () => {
     expect(gate.judge(question, task).kind).toBe(kind);
   });
 
+  const deniedRm = `codex/command: {rules: [
+    {action: deny, conditions: [{path: args.programs, op: contains, value: rm}]},
+    {action: allow, conditions: [{path: args.cwd, op: under, value: /}]}]}`;
+
+  it.each([
+    ['rm x', 'decline'],
+    ['/bin/rm x', 'decline'],
+    ['rm x 2>err.log', 'decline'],
+    ['A=1 rm x', 'decline'],
+    ['rm x; $Y', 'decline'],
+    ['nice rm x', 'decline'],
+    ['timeout 1 rm x', 'decline'],
+    ['sudo rm x', 'decline'],
+    ['busybox rm x', 'decline'],
+    ['taskset 1 rm x', 'decline'],
+    ['for PATH in bad; do ls; done', 'silent'],
+    ['$Y x', 'silent'],
+    ['ls -la', 'accept'],
+  ])('%s: is by a rule against rm and one that allows the rest', async (command, kind) => {
+    await open(`tools: {${deniedRm}}`);
+    expect(gate.judge({ ...ls, command }, task).kind).toBe(kind);
+  });
+
+  it('is not accepted in Codex’s own directories by a rule', async () => {
+    await open('tools: {codex/file-change: {rules: [{action: allow}]}}');
+    const change = (path: string) =>
+      ({ type: 'file_approval', changes: [{ path, kind: 'add', patch: 'x' }], reason: null }) as const;
+    const kinds = ['src/a.ts', '.codex/rules/x.rules', '/w/.CODEX/config.toml'].map(
+      (path) => gate.judge(change(path), task).kind,
+    );
+    expect(kinds).toEqual(['accept', 'silent', 'silent']);
+  });
+
+  it('counts against a limit whoever accepted it', async () => {
+    await open('tools: {codex/command: {rules: [{rate_limit: 3/hour}, {action: require_approval}]}}');
+    const answers: Answer[] = [];
+    const gated = new GatedRequests(gate, task);
+    const ask = (decision: 'accept' | 'accept_for_session' | 'reject'): string => {
+      const { kind } = gated.judge(ls);
+      const source = { key: '0', turnId: 't', question: ls, answer: (given: Answer) => void answers.push(given) };
+      if (kind === 'person') gated.guarded(source).answer({ kind: 'decision', decision });
+      return kind;
+    };
+    const kinds = (['reject', 'accept', 'accept_for_session', 'accept', 'accept'] as const).map(ask);
+    expect(kinds).toEqual(['person', 'person', 'person', 'session', 'decline']);
+    expect(answers.map((one) => one.kind === 'decision' && one.decision)).toEqual(['reject', 'accept', 'accept']);
+  });
+
+  it('that allows more than it shows is asked each time, whatever was accepted for the session', async () => {
+    await open('tools: {codex/command: {rules: [{action: require_approval}]}}');
+    const gated = new GatedRequests(gate, task);
+    const wide = { ...ls, command: 'make', reason: 'It also wants to write /w/out.', grantsMore: true } as const;
+    const source = { key: '0', turnId: 't', question: wide, answer: () => undefined };
+    gated.guarded(source).answer({ kind: 'decision', decision: 'accept_for_session' });
+    expect(gated.judge(wide).kind).toBe('person');
+    expect(gated.judge({ ...wide, reason: 'It also wants to write /.' }).kind).toBe('person');
+  });
+
   it('is accepted by no workspace, which can only tighten', async () => {
     const root = join(dir, '.codex-worker');
     await mkdir(root, { recursive: true });
@@ -334,23 +436,48 @@ describe('the audit trail', () => {
 
   it('has every decision, who made it and no argument', async () => {
     await open(`${ask.slice(0, -1)}, u: {rules: [{action: deny, name: never}]}}`);
-    const waiting = outcome({ ...patient, args: { task_id: 'x-1', prompt: 'secret words' } });
+    const waiting = outcome({ ...patient, args: { task_id: 'bold-fox-1', prompt: 'secret words' } });
     await answer('once');
     await waiting;
     await outcome({ tool: 'u' });
     gate.noteMalformed('me', null, 'v', '[1]');
-    gate.notePerson('cancel-task', { task_id: ['x-1'] });
+    gate.notePerson('cancel-task', { task_id: ['bold-fox-1'] });
     await policies.audit.flush();
     expect(policies.status).toBe('policy: 2 rules, 1 denial today');
     expect(await entries()).toMatchObject([
-      { decision: 'asked', rule: 'careful', tool: 't', keys: ['task_id', 'prompt'], tasks: ['x-1'], caller: 'me' },
+      {
+        decision: 'asked',
+        rule: 'careful',
+        tool: 't',
+        keys: ['task_id', 'prompt'],
+        tasks: ['bold-fox-1'],
+        caller: 'me',
+      },
       { decision: 'allowed', rule: 'careful', by: 'person' },
       { decision: 'denied', rule: 'never', tool: 'u' },
       { decision: 'malformed', tool: 'v' },
-      { decision: 'person', tool: 'cancel-task', tasks: ['x-1'], by: 'person' },
+      { decision: 'person', tool: 'cancel-task', tasks: ['bold-fox-1'], by: 'person' },
     ]);
     expect(await readFile(file(), 'utf8')).not.toContain('secret words');
     expect((await stat(file())).mode & 0o777).toBe(0o600);
+  });
+
+  it('holds no text of an argument, however it is called, and goes on after a torn line', async () => {
+    await open('');
+    await outcome({ args: { task_id: ['SECRET PASSWORD', 'bold-fox-1'], ['k'.repeat(10_000)]: 1 } });
+    await policies.close();
+    expect(await entries()).toMatchObject([{ tasks: ['bold-fox-1'], keys: ['task_id', 'k'.repeat(100)] }]);
+    await appendFile(file(), '{"t":1,"torn');
+    await open('');
+    await outcome();
+    await policies.audit.flush();
+    expect(await verifyAudit(dir)).toEqual({ lines: 3, broken: null });
+    expect((await readFile(file(), 'utf8')).split('\n').map((line) => line.slice(0, 4))).toEqual([
+      '{"t"',
+      '{"t"',
+      '{"t"',
+      '',
+    ]);
   });
 
   it('goes on over restarts, and shows a line that is missing or was changed', async () => {

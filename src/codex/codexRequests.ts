@@ -312,7 +312,12 @@ function legacyPatch(params: unknown): CodexQuestion {
   return {
     turnId: null,
     cancels: true,
-    question: { type: 'file_approval', changes: fileChanges(updates), reason: fileReason(reason, grantRoot) },
+    question: {
+      type: 'file_approval',
+      changes: fileChanges(updates),
+      reason: fileReason(reason, grantRoot),
+      ...(grantRoot ? { grantsMore: true } : {}),
+    },
     wire: (answer) => ({ decision: legacyDecisions[decisionOf(answer)] }),
   };
 }

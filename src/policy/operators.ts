@@ -52,6 +52,10 @@ export function numberOf(value: unknown): number | undefined {
   return Number.isFinite(number) ? number : undefined;
 }
 
+function isSafe(value: number | undefined): boolean {
+  return value !== undefined && Math.abs(value) <= Number.MAX_SAFE_INTEGER;
+}
+
 type Scalar = string | number | boolean;
 
 function isScalar(value: unknown): value is Scalar {
@@ -77,7 +81,10 @@ function texts(value: unknown): readonly string[] {
 /** 0 when equal; undefined when the values cannot be compared. */
 function compared(a: unknown, b: unknown): number | undefined {
   const [left, right] = [numberOf(a), numberOf(b)];
-  if (left !== undefined && right !== undefined) return Math.sign(left - right);
+  const areTexts = typeof a === 'string' && typeof b === 'string';
+  // Two long texts of digits may be the same number only because there are too few numbers.
+  const areExact = !areTexts || (isSafe(left) && isSafe(right));
+  if (left !== undefined && right !== undefined && areExact) return Math.sign(left - right);
   if (!isScalar(a) || typeof a !== typeof b) return undefined;
   return a === b ? 0 : 1;
 }

@@ -1,9 +1,12 @@
 #!/usr/bin/env node
+import { randomUUID } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { HumanError, messageOf } from './core/errors';
+import { hashOf } from './core/hash';
 import {
   type LogLevel,
   recoveries,
@@ -25,7 +28,7 @@ import {
   validatePolicy,
 } from './policyCommands';
 import { version } from './version';
-import { Worker } from './worker';
+import { accountKey, findSharedWorker, serveThrough, StdioClient, Worker, type WorkerOptions } from './worker';
 
 const help = `mcp-codex-worker ${version}: an MCP server on stdin and stdout that runs coding tasks with the Codex CLI.
 
@@ -253,7 +256,75 @@ async function main(): Promise<void> {
   }
   await assertRoots(options.roots);
   if (options.policy !== null) await assertPolicy(options.policy);
-  const worker = await Worker.create({
+  const client = new StdioClient(process.stdin, process.stdout);
+  await serve(client, options);
+}
+
+/** A program that has the store may just start, or be on its way out, in ms. */
+const otherStartsMs = 2_000;
+const takeOverMs = 5_000;
+const lookEveryMs = 200;
+
+/**
+ * Serves the client: with a worker of this program, or through that of another one on the same store which wants the same, or
+ * beside one that wants something else. When the other one goes away, its tasks are taken over.
+ */
+async function serve(client: StdioClient, options: ProgramOptions): Promise<void> {
+  const stopped = stopSignal();
+  const gone = Promise.race([client.ended, stopped]).then(() => true as const);
+  const choices = await choicesOf(options);
+  // Who worked through another program keeps its name, under which its tasks are known.
+  let caller = 'stdio';
+  for (let deadline = performance.now() + otherStartsMs; ;) {
+    const sole = await Worker.createSole(workerOptions(options));
+    if (sole) {
+      await sole.share(choices);
+      return serveWith(sole, client, caller, stopped);
+    }
+    const other = await findSharedWorker(options.stateDir, choices);
+    const own = caller === 'stdio' ? `stdio ${randomUUID()}` : caller;
+    if (other && (await serveThrough(other, client, own, stopped))) {
+      caller = own;
+      if (await Promise.race([gone, delay(0, false)])) return;
+      deadline = performance.now() + takeOverMs;
+      log('warn', 'The program that this one worked through has gone; its tasks are taken over.');
+      continue;
+    }
+    if (performance.now() >= deadline) break;
+    await delay(lookEveryMs);
+  }
+  return serveWith(await Worker.create({ ...workerOptions(options), lockWaitMs: 0 }), client, caller, stopped);
+}
+
+async function serveWith(
+  worker: Worker,
+  client: StdioClient,
+  caller: string,
+  stopped: Promise<unknown>,
+): Promise<void> {
+  worker.restore().catch((error: unknown) => log('error', `The tasks could not be brought back: ${messageOf(error)}`));
+  await worker.serveStdio(client, caller, stopped);
+  await worker.leave(caller);
+}
+
+/** Resolves when the process is told to end. */
+function stopSignal(): Promise<void> {
+  return new Promise((resolve) => {
+    // Not `once`: execa's clean-up ends the process at a signal that has no other listener left.
+    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve());
+  });
+}
+
+/** Of everything that makes a worker what it is: programs that differ in it do not work through each other. */
+async function choicesOf(options: ProgramOptions): Promise<string> {
+  const { roots, codexPath, allowFullAccess, policy, requestTimeoutMs, maxConcurrentTasks } = options;
+  const { idleTimeoutMs, recovery, usageLimit, elicitation } = options;
+  const limits = { requestTimeoutMs, maxConcurrentTasks, idleTimeoutMs, recovery, usageLimit, elicitation };
+  return hashOf({ version, roots, codexPath, allowFullAccess, policy, limits, account: await accountKey({}) });
+}
+
+function workerOptions(options: ProgramOptions): WorkerOptions {
+  return {
     stateDir: options.stateDir,
     settings: settingsOf(options),
     log,
@@ -262,10 +333,7 @@ async function main(): Promise<void> {
     // After a crash of this program a successor on the same store has a minute to take over.
     keeper: { program: join(__dirname, 'keeper.js'), keepMs: () => successorMs },
     onFirstWritableTask: (cwd) => log('info', trustNotice(cwd)),
-  });
-  worker.restore().catch((error: unknown) => log('error', `The tasks could not be brought back: ${messageOf(error)}`));
-  await worker.serveStdio();
-  await worker.shutDown();
+  };
 }
 
 main().then(

@@ -11,6 +11,8 @@ import { TaskManager } from './core/taskManager';
 import { type DoctorOptions, examine, type Finding } from './doctor';
 import { type HttpHost, type McpTransport, startHttpHost } from './mcp/httpHost';
 import { createTools, listedTool } from './mcp/mcpServer';
+import { Sharing } from './mcp/sharing';
+import type { StdioClient } from './mcp/stdioClient';
 import { serveStdio } from './mcp/stdioHost';
 import { Policies } from './policy/policies';
 import { readRecord } from './process/keeperFiles';
@@ -22,6 +24,9 @@ import { TaskFiles } from './store/taskFiles';
 import { version } from './version';
 
 export { describeFindings, type Finding } from './doctor';
+export { accountKey } from './codex/codexAccount';
+export { findSharedWorker, serveThrough } from './mcp/sharing';
+export { StdioClient } from './mcp/stdioClient';
 export type { AuditLine } from './policy/audit';
 export { builtInText, scaffoldText } from './policy/builtIn';
 export { type Policies, workspaceFile } from './policy/policies';
@@ -76,6 +81,7 @@ export class Worker implements Disposable {
   private readonly lock: StoreLock;
   private readonly options: WorkerOptions;
   private readonly settings: WorkerSettings;
+  private sharing: Sharing | null = null;
 
   /** What agents may do. */
   readonly policies: Policies;
@@ -117,7 +123,18 @@ export class Worker implements Disposable {
 
   /** Throws `store_unavailable` when the state directory cannot be used. Codex starts with the first task. */
   static async create(options: WorkerOptions): Promise<Worker> {
-    const store = await openStore(options);
+    return Worker.over(options, await usable(options.stateDir, () => lockAnyhow(options)));
+  }
+
+  /** The same, but null while another program works in the state directory. */
+  static async createSole(options: WorkerOptions): Promise<Worker | null> {
+    const { stateDir, lockWaitMs = 0 } = options;
+    const locked = await usable(stateDir, () => lockStore(stateDir, lockWaitMs));
+    return locked && Worker.over(options, locked);
+  }
+
+  private static async over(options: WorkerOptions, locked: LockedStore): Promise<Worker> {
+    const store = await usable(options.stateDir, () => openStore(locked, options.log));
     const { settings, log, policyPath } = options;
     // Nothing is judged before the worker is there.
     let worker: Worker | null = null;
@@ -144,9 +161,24 @@ export class Worker implements Disposable {
     return startHttpHost({ ...options, ...this.mcpParts(), windowCaller: 'window' });
   }
 
-  /** Serves one MCP client on stdin and stdout until it goes away. */
-  serveStdio(): Promise<void> {
-    return serveStdio(this.mcpParts());
+  /** Serves an MCP client over its streams until it goes away or `stopped` resolves. */
+  serveStdio(client: StdioClient, caller: string, stopped: Promise<unknown>): Promise<void> {
+    return serveStdio(this.mcpParts(), client, caller, stopped);
+  }
+
+  /** Lets other programs that made the same choices work through this one. */
+  async share(choices: string): Promise<void> {
+    this.sharing = await Sharing.start({ ...this.mcpParts(), stateDir: this.stateDir, choices });
+  }
+
+  /**
+   * Ends in order: everything, or what this caller began when other programs work through this one; the next of them takes
+   * over what they began.
+   */
+  async leave(caller: string): Promise<void> {
+    if (!this.sharing || this.sharing.count === 0) return this.shutDown();
+    await this.tasks.cancelAllOf(caller);
+    await this.suspend();
   }
 
   private mcpParts() {
@@ -199,6 +231,7 @@ export class Worker implements Disposable {
     await (isWell ? this.agent.stop() : this.agent.kill('it does not end its tasks'));
     await this.policies.close();
     await this.lock.release();
+    await this.sharing?.close();
     this.dispose();
   }
 
@@ -224,19 +257,28 @@ interface Store {
 }
 
 /** The wanted store, or one of its own beside it when another program works in that: there are never two writers. */
-async function openStore({ stateDir, log, lockWaitMs = defaultLockWaitMs }: WorkerOptions): Promise<Store> {
+async function lockAnyhow({ stateDir, log, lockWaitMs = defaultLockWaitMs }: WorkerOptions): Promise<LockedStore> {
+  const wanted = await lockStore(stateDir, lockWaitMs);
+  const store = wanted ?? (await lockBeside(stateDir));
+  if (!wanted)
+    log('warn', `Another program works with the tasks in ${stateDir}; this one keeps its own in ${store.dir}.`);
+  return store;
+}
+
+async function openStore({ dir, lock }: LockedStore, log: Log): Promise<Store> {
+  const processes = new ProcessRegistry(dir);
+  // With a keeper the tasks are at work; without one nothing of them may be.
+  if (!(await readRecord(dir))) {
+    await endLeftServer(dir);
+    await reap(processes, log);
+  }
+  return { dir, lock, processes, journal: await TaskFiles.open(dir, log) };
+}
+
+/** Has what goes wrong with the directory told as that. */
+async function usable<T>(stateDir: string, work: () => Promise<T>): Promise<T> {
   try {
-    const wanted = await lockStore(stateDir, lockWaitMs);
-    const store = wanted ?? (await lockBeside(stateDir));
-    if (!wanted)
-      log('warn', `Another program works with the tasks in ${stateDir}; this one keeps its own in ${store.dir}.`);
-    const processes = new ProcessRegistry(store.dir);
-    // With a keeper the tasks are at work; without one nothing of them may be.
-    if (!(await readRecord(store.dir))) {
-      await endLeftServer(store.dir);
-      await reap(processes, log);
-    }
-    return { ...store, processes, journal: await TaskFiles.open(store.dir, log) };
+    return await work();
   } catch (cause) {
     throw new CallError('store_unavailable', `The directory "${stateDir}" cannot be used: ${messageOf(cause)}`, {
       hint: 'Choose a directory that can be written, with --state-dir.',

@@ -348,6 +348,12 @@ export class TaskManager implements Disposable {
     };
   }
 
+  /** Cancels everything of one caller that has not ended; see `cancel`. */
+  async cancelAllOf(caller: CallerId): Promise<void> {
+    const own = this.snapshots().filter(({ spawnedBy, endedAt }) => spawnedBy === caller && endedAt === null);
+    await this.cancel(own.map(({ id }) => id));
+  }
+
   /**
    * Answers a pending request, the only one when `requestId` is absent; resolves when Codex has the answer. The first
    * answer wins. A refused answer leaves the request open.

@@ -1,10 +1,12 @@
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
+import { PassThrough } from 'node:stream';
 import type { Log } from '../core/ports';
+import type { CallerId } from '../core/news';
 import type { TaskManager } from '../core/taskManager';
 import type { ToolGate } from '../core/toolGate';
-import { lineLimit } from '../process/lineSplitter';
+import { LineSplitter, lineLimit } from '../process/lineSplitter';
 import { createMcpServer, createTools } from './mcpServer';
-import { messagesOf } from './stdioInput';
+import type { StdioClient } from './stdioClient';
 
 export interface StdioHostOptions {
   readonly tasks: TaskManager;
@@ -14,20 +16,24 @@ export interface StdioHostOptions {
   readonly gate: ToolGate;
 }
 
-/** Serves one client over stdin and stdout; resolves when stdin closes or the process is told to end. */
-export async function serveStdio(options: StdioHostOptions): Promise<void> {
-  const server = createMcpServer({ ...options, tools: createTools() }, 'stdio');
-  const ended = new Promise<void>((resolve) => {
-    process.stdin.once('end', resolve).once('close', resolve);
-    process.stdout.once('error', () => resolve());
-    // Not `once`: execa's clean-up ends the process at a signal that has no other listener left.
-    for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, () => resolve());
-  });
-  await server.connect(
-    new StdioServerTransport(messagesOf(process.stdin, process.stdout), process.stdout, {
-      maxBufferSize: 4 * lineLimit,
-    }),
+export const transportLimits = { maxBufferSize: 4 * lineLimit };
+
+/** Serves one client until it goes away or `stopped` resolves. */
+export async function serveStdio(
+  options: StdioHostOptions,
+  client: StdioClient,
+  caller: CallerId,
+  stopped: Promise<unknown>,
+): Promise<void> {
+  const server = createMcpServer({ ...options, tools: createTools() }, caller);
+  const [input, output] = [new PassThrough(), new PassThrough()];
+  const splitter = new LineSplitter(
+    (line) => client.hear(line),
+    () => options.log('error', 'An answer was too long for a line.'),
   );
-  await ended;
+  output.on('data', (chunk: Buffer) => splitter.push(chunk));
+  await server.connect(new StdioServerTransport(input, output, transportLimits));
+  client.attach((line) => void input.write(`${line}\n`));
+  await Promise.race([client.ended, stopped]);
   await server.close();
 }

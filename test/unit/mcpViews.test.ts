@@ -12,7 +12,7 @@ import { taskListResult, taskResult } from '../../src/mcp/taskView';
 import type { JournalPart } from '../../src/core/ports';
 import type { TaskManager } from '../../src/core/taskManager';
 import { readResource } from '../../src/mcp/resources';
-import { messagesOf } from '../../src/mcp/stdioInput';
+import { StdioClient } from '../../src/mcp/stdioClient';
 import { parseTaskUri } from '../../src/mcp/uris';
 import { base, command, pending } from '../fakes/snapshots';
 
@@ -245,11 +245,55 @@ it.each([
   ['null', 'null', null, -32600],
 ])('over stdio %s is answered as an error and reaches nobody', async (_name, line, id, code) => {
   const [input, output] = [new PassThrough(), new PassThrough()];
-  const messages = text(messagesOf(input, output));
+  const client = new StdioClient(input, output);
+  const messages: string[] = [];
+  client.attach((one) => void messages.push(one));
   const ping = '{"jsonrpc":"2.0","id":1,"method":"ping"}';
-  for (const part of [`${line}\n${ping.slice(0, 9)}`, `${ping.slice(9)}\r\n`]) input.write(part);
+  for (const part of [`${line}\n${ping.slice(0, 9)}`, `${ping.slice(9)}\n`]) input.write(part);
   input.end();
-  expect((await messages).trim()).toBe(ping);
+  await client.ended;
+  expect(messages).toEqual([ping]);
   output.end();
   expect(JSON.parse(await text(output))).toMatchObject({ jsonrpc: '2.0', id, error: { code } });
+});
+
+it('a client over stdio is served on by the next worker: what only reads is asked again, and the session is opened again', async () => {
+  const [input, output] = [new PassThrough(), new PassThrough()];
+  const client = new StdioClient(input, output);
+  const say = (id: number | null, method: string, params: object = {}): void =>
+    void input.write(`${JSON.stringify({ jsonrpc: '2.0', ...(id === null ? {} : { id }), method, params })}\n`);
+  const heard = (): unknown[] =>
+    String((output.read() as Buffer | null) ?? '')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => JSON.parse(line) as unknown);
+  const [first, second]: [string[], string[]] = [[], []];
+  client.attach((line) => void first.push(line));
+  say(0, 'initialize');
+  say(null, 'notifications/initialized');
+  client.hear('{"jsonrpc":"2.0","id":0,"result":{"name":"first"}}');
+  say(1, 'resources/subscribe', { uri: 'task:///all' });
+  client.hear('{"jsonrpc":"2.0","id":1,"result":{}}');
+  say(2, 'tools/call', { name: 'wait-task' });
+  say(3, 'tools/call', { name: 'spawn-task' });
+  say(4, 'tools/call', { name: 'wait-task' });
+  say(null, 'notifications/cancelled', { requestId: 4 });
+  expect(heard()).toMatchObject([{ id: 0 }, { id: 1 }]);
+  client.detach();
+  expect(heard()).toMatchObject([
+    { id: 3, result: { isError: true, structuredContent: { error: { code: 'shutting_down' } } } },
+  ]);
+  say(5, 'ping');
+  client.attach((line) => void second.push(line));
+  expect(second.map((line) => (JSON.parse(line) as { id?: number; method: string }).id)).toEqual([
+    0,
+    undefined,
+    1,
+    2,
+    5,
+  ]);
+  for (const id of [0, 1, 2, 5]) client.hear(`{"jsonrpc":"2.0","id":${id},"result":{}}`);
+  expect(heard()).toMatchObject([{ id: 2 }, { id: 5 }]);
+  input.end();
+  await client.ended;
 });

@@ -1,4 +1,4 @@
-import { access, readFile } from 'node:fs/promises';
+import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { type Demo, startDemo } from '../rig/demo';
@@ -267,6 +267,26 @@ it('a call that would cancel the work of others waits for the person', async () 
     .waitFor();
   await workbench.shot('recent decisions');
   await client.close();
+});
+
+it('a command that the policy denies is declined, and the model is told why', async () => {
+  const path = join(demo.workspace, '.codex-worker', 'policy.yaml');
+  await mkdir(join(demo.workspace, '.codex-worker'), { recursive: true });
+  const denied =
+    '{action: deny, reason: Nothing is touched here., conditions: [{path: args.programs, op: contains, value: touch}]}';
+  await writeFile(path, `tools: {codex/command: {rules: [${denied}]}}`);
+  // Six with the five of the built-in policy.
+  await workbench.page.locator('.pane-header', { hasText: 'policy: 6 rules' }).waitFor();
+  await workbench.newTask('run!: touch denied.txt');
+  await until('the model is told', () =>
+    demo.model.requests.some(({ input }) => JSON.stringify(input).includes('Nothing is touched here.')),
+  );
+  await workbench.inline('touch denied.txt', 'Open Log');
+  const log = workbench.page.locator('.panel .view-lines');
+  await log.filter({ hasText: /policy\].rule/ }).waitFor();
+  await workbench.shot('command denied');
+  expect(await exists('denied.txt')).toBe(false);
+  await rm(path);
 });
 
 it('a mistake in a policy shows where it is, and the policy before it stays', async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { findCodex, thisMachine } from '../../src/codex/findCodex';
 import { writeCodexHome } from '../../src/demo/codexHome';
 import { writeSampleWorkspace } from '../../src/demo/sampleWorkspace';
-import { startScriptedModel } from '../../src/demo/scriptedModel';
+import { type ScriptedModel, startScriptedModel } from '../../src/demo/scriptedModel';
 import { demoScript } from '../../src/demo/story';
 import { launcherPath } from './codexRig';
 
@@ -12,6 +12,7 @@ import { launcherPath } from './codexRig';
 export interface Demo {
   readonly workspace: string;
   readonly codexPath: string;
+  readonly model: ScriptedModel;
   readonly env: Readonly<Record<string, string>>;
   stop(): Promise<void>;
 }
@@ -26,6 +27,7 @@ export async function startDemo(thinkMs = 1_200): Promise<Demo> {
   return {
     workspace,
     codexPath,
+    model,
     env: { CODEX_HOME: join(dir, 'codex-home'), CODEX_WORKER_DEMO: '1' },
     async stop() {
       await model.close();

@@ -3,7 +3,7 @@ import tseslint from 'typescript-eslint';
 
 const layer = (name) => `(^|/)(${name})(/|$)`;
 const siblings = ['codex', 'policy', 'store', 'git', 'mcp'];
-const above = ['ui', 'demo', 'worker', 'extension', 'stdio'];
+const above = ['ui', 'demo', 'worker', 'extension', 'stdio', 'programOptions'];
 
 /** What each layer may not import; see "How it is built" in the README. */
 const forbidden = {

@@ -177,8 +177,9 @@ export class Worker implements Disposable {
    */
   async leave(caller: string): Promise<void> {
     if (!this.sharing || this.sharing.count === 0) return this.shutDown();
-    await this.tasks.cancelAllOf(caller);
-    await this.suspend();
+    await this.tasks.cancelAllOf(caller).catch((error: unknown) => this.log('error', messageOf(error)));
+    // They may have gone meanwhile, and then nobody would take over.
+    await (this.sharing.count === 0 ? this.shutDown() : this.suspend());
   }
 
   private mcpParts() {

@@ -129,19 +129,20 @@ export async function findSharedWorker(stateDir: string, choices: string): Promi
   return record?.choices === choices ? record : null;
 }
 
-/**
- * Has a client served by a shared worker until one of them goes away or `stopped` resolves. False when the worker cannot be
- * reached at all.
- */
+/** Why a client is not served by a shared worker any more; `unreachable` when it never was. */
+export type SharedEnd = 'clientGone' | 'workerGone' | 'unreachable';
+
+/** Has a client served by a shared worker until one of them goes away or `stopped` resolves. */
 export async function serveThrough(
   worker: SharedWorker,
   client: StdioClient,
   caller: string,
   stopped: Promise<unknown>,
-): Promise<boolean> {
+): Promise<SharedEnd> {
   const socket = await reach(worker.address);
-  if (!socket) return false;
-  const lost = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  if (!socket) return 'unreachable';
+  const lost = new Promise<SharedEnd>((resolve) => socket.once('close', () => resolve('workerGone')));
+  const gone = Promise.race([client.ended, stopped]).then((): SharedEnd => 'clientGone');
   const splitter = new LineSplitter(
     (line) => client.hear(line),
     () => socket.destroy(),
@@ -149,11 +150,10 @@ export async function serveThrough(
   socket.on('data', (chunk: Buffer) => splitter.push(chunk));
   socket.write(`${JSON.stringify({ token: worker.token, caller })}\n`);
   client.attach((line) => void socket.write(`${line}\n`));
-  await Promise.race([lost, client.ended, stopped]);
+  const end = await Promise.race([lost, gone]);
   client.detach();
-  socket.end();
   socket.destroySoon();
-  return true;
+  return end;
 }
 
 function reach(address: string): Promise<Socket | null> {

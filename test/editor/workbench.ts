@@ -118,8 +118,17 @@ export class Workbench {
 
   /** Clicks an inline action of a row. */
   async inline(text: string, action: string): Promise<void> {
-    await this.row(text).first().hover();
-    await this.row(text).first().locator(`.action-label[aria-label^="${action}"]`).click();
+    const row = this.row(text).first();
+    // A row that moves, because its task goes on, leaves the mouse behind.
+    await until(`${action} of "${text}" is clicked`, () =>
+      row
+        .hover({ timeout: 3_000 })
+        .then(() => row.locator(`.action-label[aria-label^="${action}"]`).click({ timeout: 3_000 }))
+        .then(
+          () => true,
+          () => false,
+        ),
+    );
   }
 
   /** Has Copilot's agent do what LAB_QUERY says, allowing its first tool; resolves when it has begun. */

@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CodexRig, startCodexRig } from '../rig/codexRig';
 import { exists } from '../rig/installEditor';
 import { call, callRefused, connectStdio, type Json } from '../rig/mcpRig';
-import { isAlive } from '../rig/processes';
+import { isAlive, processesWith } from '../rig/processes';
 import { until } from '../rig/until';
 
 /** Several programs on one store, as several MCP clients of one project start them. */
@@ -102,6 +102,16 @@ describe('a second program on the store of another', () => {
     const id = await spawn(second.client, 'say more');
     expect(await wait(second.client, id)).toMatchObject({ status: 'completed', final_message: 'more' });
     await until('it is still told of what it subscribed to', () => told.length > 0);
+  });
+
+  it('leaves nothing when all of them go at once', async () => {
+    const all = [await start(), await start(), await start()];
+    const marks = all.map((_, index) => `sleep ${700 + index}.${process.pid}`);
+    for (const [index, { client }] of all.entries()) await spawn(client, `run: ${marks[index] ?? ''}`);
+    await until('they run', () => marks.every((mark) => processesWith(mark).length > 0));
+    await Promise.all(all.map(({ client }) => client.close()));
+    await until('nothing is left', () => marks.flatMap(processesWith).length === 0, 10_000);
+    await until('no program is left', () => all.every(({ pid }) => !isAlive(pid)));
   });
 
   it('that wants something else keeps a list of its own', async () => {

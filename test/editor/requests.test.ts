@@ -24,8 +24,8 @@ beforeAll(async () => {
     env: { ...demo.env, LAB_QUERY: askCopilot.join('\n') },
     settings: {
       'codexWorker.codexPath': demo.codexPath,
-      // What a failed test left at work ends soon.
-      'codexWorker.keepRunning': 0.3,
+      // What is left at work ends with the editor: the next one begins with nothing.
+      'codexWorker.keepRunning': 'never',
       'workbench.colorTheme': 'Default Dark Modern',
       'workbench.secondarySideBar.defaultVisibility': 'hidden',
     },

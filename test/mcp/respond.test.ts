@@ -384,7 +384,7 @@ describe('MCP elicitation', () => {
         });
       });
     });
-    const args = { prompt: 'run: echo elicited\nslow 60s', wait_ms: 20_000 };
+    const args = { prompt: 'run: echo elicited\nslow 60s', wait_ms: 5_000 };
     expect(await call(client, 'spawn-task', args)).toMatchObject({ status: 'working', answered_by: 'person' });
     await withdrawn;
   });

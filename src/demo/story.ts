@@ -24,7 +24,7 @@ const askFirst = [
 /** The script of the demo for whatever a newcomer types; a message that is a script already stays as it is. */
 export function demoScript(prompt: string): string {
   const [firstWord = ''] = prompt.trim().split(/\s+/, 1);
-  if (firstWord in directives) return prompt;
+  if (firstWord in directives || /^\s*fail \d/.test(prompt)) return prompt;
   if (/\b(ask|question|choose)\b/i.test(prompt)) return askFirst.join('\n');
   const story = /\b(long|slow|count|watch|wait|server|forever)\b/i.test(prompt) ? runForLong : fixTheTest;
   return story.join('\n');

@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import { DisposableStore } from '../core/disposable';
 import type { TaskManager } from '../core/taskManager';
 import type { TaskSnapshot } from '../core/taskSnapshot';
-import { type AskedTask, finishedText, noticeText, pendingRequests } from './notices';
+import { type AskedTask, finishedText, noticeText, urgentRequests } from './notices';
 import { type Notice, showNotice } from './notice';
 import { plainText, withoutLinks } from './plainText';
 import { finishedNotices, requestNotices } from './settings';
@@ -48,7 +48,7 @@ export class Attention implements vscode.Disposable {
   }
 
   private refresh(): void {
-    const pending = pendingRequests(this.tasks.snapshots());
+    const pending = urgentRequests(this.tasks.snapshots());
     for (const key of this.later) if (!pending.some((asked) => keyOf(asked) === key)) this.later.delete(key);
     const open = this.wanted() ? pending.filter((asked) => !this.later.has(keyOf(asked))) : [];
     const shown = open.find((asked) => keyOf(asked) === this.notice?.key) ?? open[0];
@@ -68,7 +68,7 @@ export class Attention implements vscode.Disposable {
 
   /** What is open now keeps quiet until something new is asked. */
   private putOff(): void {
-    for (const asked of pendingRequests(this.tasks.snapshots())) this.later.add(keyOf(asked));
+    for (const asked of urgentRequests(this.tasks.snapshots())) this.later.add(keyOf(asked));
     this.refresh();
     vscode.window.setStatusBarMessage('$(bell-slash) Put off; what was asked still waits for you', statusBarMs);
   }

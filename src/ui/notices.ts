@@ -9,11 +9,16 @@ export interface AskedTask {
   readonly request: PendingRequest;
 }
 
-/** Every pending request that waits for somebody, the oldest first. */
+/** Every pending request, the oldest first. */
 export function pendingRequests(tasks: readonly TaskSnapshot[]): AskedTask[] {
   return tasks
-    .flatMap((task) => task.pending.filter((one) => !answersItself(one)).map((request) => ({ task, request })))
+    .flatMap((task) => task.pending.map((request) => ({ task, request })))
     .sort((a, b) => a.request.askedAt - b.request.askedAt);
+}
+
+/** Those that wait for somebody: a task that goes on by itself is not worth a notification. */
+export function urgentRequests(tasks: readonly TaskSnapshot[]): AskedTask[] {
+  return pendingRequests(tasks).filter(({ request }) => !answersItself(request));
 }
 
 /** Characters of a question that a notification shows; nobody approves there what does not fit. */

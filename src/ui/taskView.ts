@@ -84,7 +84,7 @@ function changesOf({ changedFiles }: TaskSnapshot): string {
 /** What its inline actions go by; those of a task that asks are about its oldest request. */
 export function taskContext(task: TaskSnapshot): string {
   const [asked] = task.pending;
-  if (groupOf(task) === 'asking') return asked ? `task.asking.${requestContext(asked)}` : 'task.asking';
+  if (task.status === 'input_required') return asked ? `task.asking.${requestContext(asked)}` : 'task.asking';
   return groupOf(task) === 'running' ? ItemContext.running : ItemContext.finished;
 }
 

@@ -26,6 +26,7 @@ beforeAll(async () => {
       'codexWorker.codexPath': demo.codexPath,
       // What is left at work ends with the editor: the next one begins with nothing.
       'codexWorker.keepRunning': 'never',
+      'codexWorker.usageLimit': 'wait',
       'workbench.colorTheme': 'Default Dark Modern',
       'workbench.secondarySideBar.defaultVisibility': 'hidden',
     },
@@ -194,6 +195,16 @@ it('a person answers a question with an option, and with free text', async () =>
   const log = workbench.page.locator('.panel .view-line', { hasText: 'enormous' }).first();
   await workbench.inline('ask Which size?', 'Open Log');
   await log.waitFor();
+});
+
+it('a task at the usage limit is paused, asks nobody, and is given up when the person wants that', async () => {
+  await workbench.newTask('fail 429 code=usage_limit_reached');
+  await workbench.row('paused, goes on').first().waitFor();
+  await workbench.statusBar('1 paused').waitFor();
+  await workbench.shot('paused');
+  expect(await toast('usage limit').count()).toBe(0);
+  await workbench.inline('fail 429', 'Reject');
+  await workbench.statusBar('paused').waitFor({ state: 'hidden' });
 });
 
 it('a task with full access is confirmed each time, and is not started without', async () => {

@@ -193,6 +193,27 @@ describe('a worker that goes away and comes back', () => {
   });
 });
 
+describe('two workers on two stores, with one Codex home', () => {
+  it('leave each other alone: each cancels and ends its own', async () => {
+    await start('ask');
+    const marks = [`sleep 801.${process.pid}`, `sleep 802.${process.pid}`, `sleep 803.${process.pid}`];
+    const other = await startWorker({ ...rig, stateDir: join(rig.dir, 'other-state') });
+    const prompts = marks.map((mark) => ({ prompt: `run: (setsid ${mark} &); sleep 299` }));
+    const own = await worker.tasks.spawn(prompts[0]!, caller);
+    const theirs = await Promise.all(prompts.slice(1).map((request) => other.tasks.spawn(request, caller)));
+    await until('all run', () => marks.every((mark) => processesWith(mark).length > 0));
+    expect(other.serverPid).not.toBe(worker.serverPid);
+    expect([other.tasks.tryGet(own.id), worker.tasks.snapshots().length]).toEqual([undefined, 1]);
+    await other.tasks.cancel([theirs[0]!.id]);
+    expect(marks.map((mark) => processesWith(mark).length > 0)).toEqual([true, false, true]);
+    await other.shutDown();
+    expect(marks.map((mark) => processesWith(mark).length > 0)).toEqual([true, false, false]);
+    expect(worker.tasks.get(own.id).status).toBe('working');
+    await worker.tasks.cancel([own.id]);
+    expect(processesWith(marks[0]!)).toEqual([]);
+  });
+});
+
 describe('a model that never answers', () => {
   it('is asked about after the idle time, waited for once more, and then the task fails', async () => {
     await start('ask', { idleTimeoutMs: () => 3_000 });

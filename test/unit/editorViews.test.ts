@@ -12,7 +12,7 @@ import {
   ViewId,
 } from '../../src/ui/ids';
 import { decisionRow } from '../../src/ui/decisionRows';
-import { pendingRequests } from '../../src/ui/notices';
+import { pendingRequests, urgentRequests } from '../../src/ui/notices';
 import { OutputQueue } from '../../src/ui/outputQueue';
 import { ShownTasks } from '../../src/ui/shownTasks';
 import { countsText, detailsOf, groupOf, taskContext, taskDescription, taskIcon, tasksOf } from '../../src/ui/taskView';
@@ -101,7 +101,8 @@ describe('the tree', () => {
     const question = { type: 'recovery', message: 'Go on now?', goesOnAt: 9 } as const;
     const task = { ...base, status: 'input_required', pending: [pending(question)] } as const;
     expect([groupOf(task), taskIcon(task).id, countsText([task])]).toEqual(['running', 'debug-pause', '1 paused']);
-    expect(pendingRequests([task])).toEqual([]);
+    expect([urgentRequests([task]), pendingRequests([task]).length]).toEqual([[], 1]);
+    expect(taskContext(task)).toBe('task.asking.approval');
     expect(detailsOf(task)[0]).toMatchObject({ label: 'Go on now?' });
   });
 

@@ -25,6 +25,7 @@ export class PolicyFile implements Disposable {
   private text: string | null = null;
   /** What was there at the last look. */
   private seen: string | null = null;
+  private lookingAgain: NodeJS.Timeout | undefined;
   private readonly emitter = new Emitter<undefined>();
   /** It was read again, with or without mistakes. */
   readonly onDidChange = this.emitter.event;
@@ -49,6 +50,7 @@ export class PolicyFile implements Disposable {
   }
 
   dispose(): void {
+    clearTimeout(this.lookingAgain);
     unwatchFile(this.path, this.onLook);
     this.emitter.dispose();
   }
@@ -66,7 +68,7 @@ export class PolicyFile implements Disposable {
       // A writer may be in the middle of it: what is shorter is believed when it is still so at the next look.
       if (text !== this.seen && text.length < (this.text?.length ?? 0)) {
         this.seen = text;
-        setTimeout(this.onLook, lookAgainMs).unref();
+        this.lookingAgain = setTimeout(this.onLook, lookAgainMs).unref();
         return false;
       }
       this.text = text;

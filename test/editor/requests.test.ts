@@ -62,7 +62,7 @@ it('a person approves a command from the notification, one notification at a tim
   await workbench.newTask('run!: touch two.txt');
   await workbench.row('Allow to run: touch two.txt?').waitFor();
   await workbench.palette('Notifications: Clear All Notifications');
-  await workbench.palette('View: Show Explorer');
+  await workbench.showExplorer();
   await toast('asks to run: touch one.txt (It needs to leave the sandbox.), and 1 more').waitFor();
   await workbench.still();
   expect(await workbench.page.locator('.notification-toast', { hasText: 'asks to' }).count()).toBe(1);
@@ -80,7 +80,7 @@ it('a person approves a command from the notification, one notification at a tim
 
 it('while the tasks are hidden the badge counts, and a notification leaves the keyboard alone', async () => {
   await workbench.newTask('par: slow 4s 2 || run!: touch badge.txt');
-  await workbench.palette('View: Show Explorer');
+  await workbench.showExplorer();
   await workbench.openFile('greet.js');
   await workbench.page.keyboard.type('// typing');
   await toast('touch badge.txt').waitFor();
@@ -96,7 +96,7 @@ it('while the tasks are hidden the badge counts, and a notification leaves the k
 
 it('a notification goes when the request is put off, answered elsewhere, or its task is in view', async () => {
   await workbench.newTask('run!: touch [Approve](command:codexWorker.cancelAll).txt');
-  await workbench.palette('View: Show Explorer');
+  await workbench.showExplorer();
   await toast('touch ［Approve］').waitFor();
   expect(await toast('touch').getByRole('link').allTextContents()).toEqual(['Approve', 'Reject', 'Decide…']);
   await toast('touch').getByRole('button', { name: 'Cancel' }).click();
@@ -105,7 +105,7 @@ it('a notification goes when the request is put off, answered elsewhere, or its 
   await workbench.showTasks();
   await workbench.newTask('run!: touch three.txt');
   await workbench.row('Allow to run: touch three.txt?').waitFor();
-  await workbench.palette('View: Show Explorer');
+  await workbench.showExplorer();
   await toast('touch three.txt').waitFor();
   await workbench.showTasks();
   await toast('touch three.txt').waitFor({ state: 'hidden' });
@@ -166,7 +166,7 @@ it('a person sees all of a long command before deciding', async () => {
   const long = `touch eight.txt ${'# and more '.repeat(40)}`;
   await workbench.newTask(`run!: ${long}`);
   await workbench.row('Allow to run: touch eight.txt').waitFor();
-  await workbench.palette('View: Show Explorer');
+  await workbench.showExplorer();
   await toast('touch eight.txt').waitFor();
   expect(await toast('touch eight.txt').getByRole('link').allTextContents()).toEqual(['Show all', 'Reject']);
   await toast('touch eight.txt').getByRole('link', { name: 'Show all' }).click();

@@ -82,6 +82,19 @@ export class Workbench {
     await this.page.mouse.move(640, 795);
   }
 
+  /** Hides the tasks behind the explorer. */
+  async showExplorer(): Promise<void> {
+    const explorer = this.page.locator('.explorer-folders-view');
+    // A click into a list that is still being filtered can reach another command.
+    await until('the explorer is shown', async () => {
+      await this.palette('View: Show Explorer');
+      return explorer.waitFor({ timeout: 3_000 }).then(
+        () => true,
+        () => false,
+      );
+    });
+  }
+
   async showTasks(): Promise<void> {
     const icon = this.page.locator('[aria-label^="Codex Worker"]');
     await this.page.locator('.activitybar .action-item', { has: icon }).click();

@@ -45,6 +45,13 @@ async function scoreboard(client: Client): Promise<string> {
 const statusOf = async (client: Client, id: string): Promise<unknown> =>
   (await call(client, 'wait-task', { task_id: id, timeout_ms: 0 })).status;
 
+/** A task that is at work. */
+async function spawnAtWork(client: Client, prompt: string): Promise<string> {
+  const id = await spawn(client, prompt);
+  await until('it works', async () => (await statusOf(client, id)) === 'working');
+  return id;
+}
+
 const wait = (client: Client, id: string): Promise<Json> =>
   call(client, 'wait-task', { task_id: id, timeout_ms: 30_000 });
 
@@ -53,7 +60,7 @@ const record = (): Promise<string> => readFile(join(rig.stateDir, 'worker.json')
 describe('a second program on the store of another', () => {
   it('works through it: the same tasks, and one writer', async () => {
     const [first, second] = [await start(), await start()];
-    const hanging = await spawn(first.client, 'hang');
+    const hanging = await spawnAtWork(first.client, 'hang');
     expect(await scoreboard(second.client)).toContain(hanging);
     const id = await spawn(second.client, 'say from the second');
     expect(await wait(second.client, id)).toMatchObject({ status: 'completed', final_message: 'from the second' });
@@ -64,8 +71,8 @@ describe('a second program on the store of another', () => {
 
   it('takes its own tasks along when its client goes, and no other', async () => {
     const [first, second] = [await start(), await start()];
-    const others = await spawn(first.client, 'hang');
-    const own = await spawn(second.client, 'hang');
+    const others = await spawnAtWork(first.client, 'hang');
+    const own = await spawnAtWork(second.client, 'hang');
     await second.client.close();
     await until('its task has ended', async () => (await statusOf(first.client, own)) === 'cancelled');
     expect(await statusOf(first.client, others)).toBe('working');
@@ -73,7 +80,7 @@ describe('a second program on the store of another', () => {
 
   it('takes over when the other ends in order: its own tasks go on, and are not run twice', async () => {
     const [first, second, third] = [await start(), await start(), await start()];
-    const others = await spawn(first.client, 'hang');
+    const others = await spawnAtWork(first.client, 'hang');
     const own = await spawn(second.client, 'run: echo once >> once.txt; sleep 4\nsay went on');
     await until('its command runs', () => exists(join(rig.workspace, 'once.txt')));
     const waiting = callRefused(second.client, 'wait-task', { task_id: own, timeout_ms: 30_000 });
@@ -89,8 +96,7 @@ describe('a second program on the store of another', () => {
 
   it('takes over everything when the other is killed', async () => {
     const [first, second] = [await start(), await start()];
-    const others = await spawn(first.client, 'slow 4s 10');
-    await until('it works', async () => (await statusOf(first.client, others)) === 'working');
+    const others = await spawnAtWork(first.client, 'slow 4s 10');
     const told: string[] = [];
     second.client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => void told.push(params.uri));
     await second.client.subscribeResource({ uri: `task:///${others}` });
@@ -116,7 +122,7 @@ describe('a second program on the store of another', () => {
 
   it('that wants something else keeps a list of its own', async () => {
     const first = await start();
-    const id = await spawn(first.client, 'hang');
+    const id = await spawnAtWork(first.client, 'hang');
     const other = await start('--max-concurrent-tasks', '3');
     expect(await scoreboard(other.client)).not.toContain(id);
     expect(await exists(join(rig.stateDir, 'beside', '1'))).toBe(true);

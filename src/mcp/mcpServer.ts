@@ -28,6 +28,7 @@ import { askToApprove } from './approvalForm';
 import { deliveryOfThisCall } from './delivery';
 import { jsonBytes } from './fit';
 import { instructions } from './instructions';
+import { readArguments } from './readArguments';
 import { listResources, readResource, resourceTemplates } from './resources';
 import { failureOf, success } from './results';
 import { Subscriptions } from './subscriptions';
@@ -159,7 +160,7 @@ interface Calling {
   readonly elicit: Elicit | undefined;
 }
 
-/** Size, then the policy, then the tool's own check of its arguments, then the tool. */
+/** Size, then the reading of the arguments, then the policy, then the tool's own check of them, then the tool. */
 async function callTool(
   parts: McpParts,
   params: unknown,
@@ -173,14 +174,15 @@ async function callTool(
     gate.noteMalformed(caller, client, name.slice(0, 100), JSON.stringify(params ?? null).slice(0, argumentsLimit));
     throw new McpError(ErrorCode.InvalidParams, `Invalid tools/call: ${z.prettifyError(parsed.error)}`);
   }
-  const { name, arguments: args, _meta: meta } = parsed.data;
+  const { name, arguments: given, _meta: meta } = parsed.data;
   const tool = parts.tools.find((one) => one.name === name);
   if (!tool) {
     const names = parts.tools.map((one) => one.name).join(', ');
     throw new McpError(ErrorCode.InvalidParams, `There is no tool "${name.slice(0, 100)}". Tools: ${names}.`);
   }
   try {
-    if (jsonBytes(args) > argumentsLimit) throw tooLarge();
+    if (jsonBytes(given) > argumentsLimit) throw tooLarge();
+    const args = readArguments(tool.inputSchema, given);
     const call = { ...toolCall(caller, meta, extra), elicit: parts.elicitation() ? elicit : undefined };
     // Right after a reload the tasks are not there yet, and would be called unknown.
     await parts.tasks.restored();

@@ -21,7 +21,13 @@ const limits = {
   timeoutMs: { min: 1_000, max: 86_400_000 },
 } as const;
 
-const taskId = z.string().min(1).max(100).describe('A task id such as bold-falcon-42.');
+/** What no task id holds: a text with one of these is a list, or JSON that broke on its way. */
+const notInTaskId = /[,;\s"'`[\]{}]/;
+const taskId = z
+  .string()
+  .min(1)
+  .max(100)
+  .refine((text) => !notInTaskId.test(text), 'must be one task id; give several as an array');
 const taskIds = z.array(taskId).min(1).max(limits.ids);
 const waitMs = z
   .int()
@@ -362,19 +368,54 @@ export const errorResult = z.strictObject({
 });
 export type ErrorResult = z.infer<typeof errorResult>;
 
-type JsonSchema = Record<string, unknown>;
+type JsonSchema = Readonly<Record<string, unknown>>;
+export type ObjectSchema = JsonSchema & { readonly type: 'object' };
 
-/** Draft-07, which is what VS Code accepts for tools. */
-export function inputSchema(schema: z.ZodType): JsonSchema & { type: 'object' } {
-  return { ...withoutDialect(z.toJSONSchema(schema, { target: 'draft-7', io: 'input' })), type: 'object' };
+/** Of draft-07 and of 2020-12 alike, and without what some clients refuse: `propertyNames`, a property without a type. */
+export function inputSchema(schema: z.ZodType): ObjectSchema {
+  return { ...(lean(draft7(schema, 'input')) as JsonSchema), type: 'object' };
 }
 
-/** Root object with one of the result forms, or the error. */
-export function outputSchema(...forms: readonly z.ZodType[]): JsonSchema & { type: 'object' } {
-  const oneOf = [...forms, errorResult].map((form) => withoutDialect(z.toJSONSchema(form, { target: 'draft-7' })));
-  return { type: 'object', oneOf };
+/**
+ * The top-level fields of all results and of the error, each with its type only: some clients give the whole list of tools
+ * to their model, and an inner form there costs more than it says.
+ */
+export function outputSchema(...forms: readonly z.ZodType[]): ObjectSchema {
+  const types = new Map<string, Set<string>>();
+  for (const form of [...forms, errorResult]) {
+    for (const [field, schema] of Object.entries((draft7(form, 'output').properties ?? {}) as JsonSchema)) {
+      types.set(field, new Set([...(types.get(field) ?? []), ...typesOf(schema as JsonSchema)]));
+    }
+  }
+  const properties = [...types].map(([field, [first, ...others]]) => {
+    return [field, { type: others.length === 0 ? first : [first, ...others] }];
+  });
+  return { type: 'object', properties: Object.fromEntries(properties) as JsonSchema };
 }
 
-function withoutDialect(schema: JsonSchema): JsonSchema {
-  return Object.fromEntries(Object.entries(schema).filter(([key]) => key !== '$schema'));
+function draft7(schema: z.ZodType, io: 'input' | 'output'): JsonSchema {
+  return z.toJSONSchema(schema, { target: 'draft-7', io });
+}
+
+function typesOf({ type, anyOf, oneOf }: JsonSchema): readonly string[] {
+  if (typeof type === 'string') return [type];
+  if (Array.isArray(type)) return type as string[];
+  return ((anyOf ?? oneOf ?? []) as readonly JsonSchema[]).flatMap(typesOf);
+}
+
+const everyType = ['string', 'object', 'array', 'number', 'boolean', 'null'];
+
+/** Without what says nothing to a client: the dialect, and the bounds that every integer has. */
+function lean(value: unknown, isProperty = false): unknown {
+  if (Array.isArray(value)) return value.map((one) => lean(one));
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).flatMap(([key, inner]) => {
+    if (key === '$schema' || key === 'propertyNames' || Math.abs(Number(inner)) === Number.MAX_SAFE_INTEGER) return [];
+    if (key !== 'properties') return [[key, lean(inner)]];
+    const fields = Object.entries(inner as JsonSchema).map(([name, field]) => [name, lean(field, true)]);
+    return [[key, Object.fromEntries(fields)]];
+  });
+  const schema = Object.fromEntries(entries) as JsonSchema;
+  const saysNothing = isProperty && !['type', 'anyOf', 'enum'].some((key) => key in schema);
+  return saysNothing ? { ...schema, type: everyType } : schema;
 }

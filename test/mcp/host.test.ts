@@ -222,10 +222,10 @@ it('tells an agent the loop when it connects', async () => {
   expect(client.getInstructions()).toMatch(/spawn-task .* wait-task .* respond-task/s);
   const { tools } = await client.listTools();
   expect(Object.fromEntries(tools.map(({ name, annotations }) => [name, annotations]))).toEqual({
-    'spawn-task': { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: false },
+    'spawn-task': { readOnlyHint: false, destructiveHint: true, idempotentHint: false, openWorldHint: false },
     'wait-task': { readOnlyHint: true },
-    'respond-task': { readOnlyHint: false, destructiveHint: false, openWorldHint: false },
-    'message-task': { readOnlyHint: false, destructiveHint: false, openWorldHint: false },
+    'respond-task': { readOnlyHint: false, destructiveHint: true, openWorldHint: false },
+    'message-task': { readOnlyHint: false, destructiveHint: true, openWorldHint: false },
     'cancel-task': { readOnlyHint: false, destructiveHint: true, idempotentHint: true, openWorldHint: false },
   });
   expect(client).toBeInstanceOf(Client);

@@ -8,7 +8,17 @@ import {
   type ElicitResult,
 } from '@modelcontextprotocol/sdk/types.js';
 import { Agent, fetch as undiciFetch } from 'undici';
+import { z } from 'zod';
 import { type HttpHost, type McpTransport, newToken, startHttpHost } from '../../src/mcp/httpHost';
+import {
+  cancelResult,
+  errorResult,
+  messageResult,
+  respondResult,
+  spawnResult,
+  taskListResult,
+  taskResult,
+} from '../../src/mcp/schemas';
 import { version } from '../../src/version';
 import type { Worker } from '../../src/worker';
 import { bundled } from './bundled';
@@ -93,12 +103,21 @@ async function connect(transport: Transport, elicit?: ElicitHandler): Promise<Cl
     );
   }
   await client.connect(transport);
-  // The client checks structured content against the output schemas that it has listed.
+  // The client checks structured content against the output schemas that it has listed; `call` checks all of it.
   await client.listTools();
   return client;
 }
 
 export type Json = Record<string, unknown>;
+
+/** All that a result of a tool may hold: the schemas that clients list name the outermost fields only. */
+const forms: Readonly<Record<string, z.ZodType>> = {
+  'spawn-task': z.union([spawnResult, taskResult]),
+  'wait-task': z.union([taskResult, taskListResult]),
+  'respond-task': z.union([respondResult, taskResult]),
+  'message-task': z.union([messageResult, taskResult]),
+  'cancel-task': cancelResult,
+};
 
 /** Calls a tool and gives its structured content, which must equal its text; a refusal throws. */
 export async function call(
@@ -113,6 +132,7 @@ export async function call(
   if (Buffer.byteLength(JSON.stringify(content)) >= 8_192) throw new Error(`${name} gave more than 8 KiB.`);
   if (result.isError) throw new Error(text?.text);
   if (text?.text !== JSON.stringify(content)) throw new Error(`${name}: text and structured content differ.`);
+  forms[name]?.parse(content);
   return content;
 }
 
@@ -121,5 +141,6 @@ export async function callRefused(client: Client, name: string, args: Json): Pro
   const result = await client.callTool({ name, arguments: args });
   const [text] = result.content as { text: string }[];
   if (!result.isError) throw new Error(`${name} was not refused: ${text?.text ?? ''}`);
+  errorResult.parse(result.structuredContent);
   return { ...(result.structuredContent as { error: Json }), text: text?.text ?? '' };
 }

@@ -9,7 +9,7 @@ export const messageTaskTool: Tool = {
   title: 'Message a Codex task',
   description:
     'Say something to a task: add to what it does now, or give it its next piece of work on the same thread, also after it ended.',
-  annotations: { readOnlyHint: false, destructiveHint: false, openWorldHint: false },
+  annotations: { readOnlyHint: false, destructiveHint: true, openWorldHint: false },
   inputSchema: inputSchema(messageInput),
   outputSchema: outputSchema(messageResult, taskResult),
   async run(args, call, context) {

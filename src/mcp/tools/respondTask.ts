@@ -13,7 +13,7 @@ export const respondTaskTool: Tool = {
   title: 'Answer a Codex task',
   description:
     'Answer what a task asked: accept or refuse a command, a file change or a permission, answer its questions, fill in a form, or give the result of a tool.',
-  annotations: { readOnlyHint: false, destructiveHint: false, openWorldHint: false },
+  annotations: { readOnlyHint: false, destructiveHint: true, openWorldHint: false },
   inputSchema: inputSchema(respondInput),
   outputSchema: outputSchema(respondResult, taskResult),
   async run(args, call, context) {

@@ -32,7 +32,7 @@ export function spawnTaskTool(): Tool {
     title: 'Spawn Codex task',
     description:
       'Start a coding task with the Codex CLI in the background and return at once. It runs on its own while you go on; call wait-task for its result.',
-    annotations: { readOnlyHint: false, destructiveHint: false, idempotentHint: false, openWorldHint: false },
+    annotations: { readOnlyHint: false, destructiveHint: true, idempotentHint: false, openWorldHint: false },
     inputSchema: inputSchema(spawnInput),
     outputSchema: outputSchema(spawnResult, taskResult),
     async run(args, call, context) {

@@ -1,6 +1,7 @@
 import type { ElicitRequestFormParams, ElicitResult, ToolAnnotations } from '@modelcontextprotocol/sdk/types.js';
 import type { CallerId } from '../../core/news';
 import type { TaskManager } from '../../core/taskManager';
+import type { ObjectSchema } from '../schemas';
 
 /** Puts a question to the person behind the caller. Rejects when the signal aborts or the time is over. */
 export type Elicit = (
@@ -36,8 +37,8 @@ export interface Tool {
   readonly title: string;
   readonly description: string;
   readonly annotations: ToolAnnotations;
-  readonly inputSchema: { readonly type: 'object' } & Readonly<Record<string, unknown>>;
-  readonly outputSchema: { readonly type: 'object' } & Readonly<Record<string, unknown>>;
+  readonly inputSchema: ObjectSchema;
+  readonly outputSchema: ObjectSchema;
   /** Throws a `CallError` when the call is refused. */
   run(args: unknown, call: ToolCall, context: ToolContext): Promise<Readonly<Record<string, unknown>>>;
 }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
+import { redact } from '../base/redaction';
 import type { Disposable } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { CallError, messageOf } from '../core/errors';
@@ -276,7 +277,7 @@ function drain(child: ServerProcess, log: Log): () => string {
   child.stderr.setEncoding('utf8');
   child.stderr.on('data', (text: string) => {
     for (const line of text.split('\n').filter((part) => part.trim() !== '')) {
-      last = stripVTControlCharacters(line).slice(0, 500);
+      last = redact(stripVTControlCharacters(line)).slice(0, 500);
       log('debug', `codex: ${last}`);
     }
   });

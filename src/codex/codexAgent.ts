@@ -26,6 +26,7 @@ import {
   threadIdSchema,
 } from './protocol';
 import { type CodexQuestion, questionOf } from './codexRequests';
+import type { Notification } from './threadText';
 import { methodNotFound, parseMessage, type RpcAnswer, type ServerRequest } from './rpc';
 import { probeSandbox } from './sandboxProbe';
 
@@ -186,7 +187,7 @@ export class CodexAgent implements Agent {
     const { id, method, params } = message;
     // The last one counts: a clock that was set back between two keepers makes the later numbers smaller.
     thread.position = position ?? thread.position;
-    if (id === undefined) this.hear(thread, method, params);
+    if (id === undefined) this.hear(thread, { method, params }, params);
     else this.reask(thread, { id, method, params, json, position, respond: (answer) => this.respondNow(id, answer) });
   }
 
@@ -298,33 +299,42 @@ export class CodexAgent implements Agent {
   }
 
   private tell(thread: CodexThread, method: string, params: unknown, { json, position }: RawLine): void {
-    thread.sink.onRaw(json, position);
-    this.inform(thread, method, params);
+    const { rests, shown } = thread.text.take({ method, params });
+    for (const rest of rests) this.tellRest(thread, rest);
+    thread.sink.onRaw(shown === params ? json : JSON.stringify({ method, params: shown }), position);
+    this.inform(thread, { method, params }, shown);
   }
 
-  private inform(thread: CodexThread, method: string, params: unknown): void {
+  /** Of what streamed: it has no position of its own, and must not count as the line that ended it. */
+  private tellRest(thread: CodexThread, rest: Notification): void {
+    thread.sink.onRaw(JSON.stringify(rest), null);
+    for (const event of this.eventsOf(rest)) thread.sink.onEvent(event);
+  }
+
+  private inform(thread: CodexThread, told: Notification, shown: unknown): void {
     // The past knows from its turns whether it worked.
-    if (method === 'thread/status/changed') {
-      const status = statusParams.safeParse(params).data?.status.type;
+    if (told.method === 'thread/status/changed') {
+      const status = statusParams.safeParse(told.params).data?.status.type;
       if (status !== undefined) thread.onStatus(status);
     }
-    this.hear(thread, method, params);
+    this.hear(thread, told, shown);
   }
 
-  private hear(thread: CodexThread, method: string, params: unknown): void {
-    if (method === 'serverRequest/resolved') {
-      const requestId = requestResolvedParams.safeParse(params).data?.requestId;
+  /** The thread hears what Codex said, its task what is shown of it. */
+  private hear(thread: CodexThread, told: Notification, shown: unknown): void {
+    if (told.method === 'serverRequest/resolved') {
+      const requestId = requestResolvedParams.safeParse(told.params).data?.requestId;
       if (requestId !== undefined) thread.sink.onRequestResolved(String(requestId));
       return;
     }
-    for (const event of this.eventsOf(method, params)) {
-      thread.observe(event);
-      thread.sink.onEvent(event);
-    }
+    const events = this.eventsOf(told);
+    const shownEvents = shown === told.params ? events : this.eventsOf({ method: told.method, params: shown });
+    for (const event of events) thread.observe(event);
+    for (const event of shownEvents) thread.sink.onEvent(event);
   }
 
   /** Another version of Codex may say more, or say it in another shape: that is logged, never thrown. */
-  private eventsOf(method: string, params: unknown): ReturnType<typeof mapNotification> & {} {
+  private eventsOf({ method, params }: Notification): ReturnType<typeof mapNotification> & {} {
     try {
       const events = mapNotification(method, params);
       if (!events) this.logOnce(method, `Codex sent "${method}", which this version does not know.`);
@@ -344,7 +354,7 @@ export class CodexAgent implements Agent {
   private onRequest(request: ServerRequest): void {
     const thread = this.threadOf(request.params);
     if (thread?.isOld(request.position)) return;
-    thread?.sink.onRaw(request.json, request.position);
+    thread?.sink.onRaw(redactedJson(thread, request), request.position);
     this.askOf(thread, request);
   }
 
@@ -391,6 +401,11 @@ function otherAccount(): CallError {
     'Codex works for tasks that were begun with another account or CODEX_HOME than the one in use now.',
     { hint: 'Try again when those tasks have ended, or cancel them: then Codex is started anew.', retryable: true },
   );
+}
+
+function redactedJson({ text }: CodexThread, { id, method, params, json }: ServerRequest): string {
+  const shown = text.redacted(params);
+  return shown === params ? json : JSON.stringify({ method, id, params: shown });
 }
 
 /** Puts a question to the thread's task. */

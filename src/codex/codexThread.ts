@@ -10,6 +10,7 @@ import { gatedConfigFor, gatedParams, stillUngated } from './gatedThreads';
 import { loadedThreadsResult, threadResult, turnResult } from './protocol';
 import { invalidRequest, RpcError, RpcLostError, type RpcPeer } from './rpc';
 import { Signal } from './signal';
+import { ThreadText } from './threadText';
 
 /** Limits of the steps of a stop, in ms; with the 1.5 s of `TaskProcesses.end` they stay below 5 s together. */
 const loadLimitMs = 500;
@@ -48,6 +49,8 @@ export class CodexThread implements AgentThread {
   reasoning: string | null = null;
   /** The patches of open file changes, because a request for their approval does not carry them. */
   readonly openChanges = new Map<string, readonly FileChange[]>();
+  /** What the thread says, as others get it. */
+  readonly text = new ThreadText();
   /** How far the thread was heard in an earlier run. */
   position = 0;
   private readonly openCommands = new Set<string>();

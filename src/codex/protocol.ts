@@ -63,6 +63,7 @@ export const turnCompletedParams = z.object({
 });
 
 export const deltaParams = z.object({ itemId: z.string(), delta: z.string() });
+export const endedItemParams = z.object({ item: z.object({ id: z.string() }) });
 export const errorParams = z.object({ error: turnError, willRetry: z.boolean() });
 export const diffParams = z.object({ diff: z.string() });
 export const planParams = z.object({ plan: z.array(z.object({ step: z.string(), status: z.string() })) });

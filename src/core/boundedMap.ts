@@ -26,6 +26,11 @@ export class BoundedMap<K, V> {
     return value;
   }
 
+  /** Oldest first. */
+  [Symbol.iterator](): IterableIterator<[K, V]> {
+    return this.entries.entries();
+  }
+
   delete(key: K): void {
     this.entries.delete(key);
   }

@@ -1,3 +1,4 @@
+import { redact } from '../base/redaction';
 import { firstLine } from './boundedText';
 import { describeQuestion } from './describeRequest';
 import { CallError, type TaskError, taskErrorOf } from './errors';
@@ -341,7 +342,7 @@ export class Task implements ThreadSink {
   }
 
   fail(error: TaskError): Promise<void> {
-    return this.stop({ kind: 'failed', error });
+    return this.stop({ kind: 'failed', error: { ...error, message: redact(error.message) } });
   }
 
   /** Answers a pending request of this task; resolves to whether Codex still waited for it. */
@@ -448,7 +449,7 @@ export class Task implements ThreadSink {
 
   /** Adds a line of ours to the task's log. */
   note(tag: string, text: string): void {
-    this.log(this.transcript.notice(tag, text));
+    this.log(this.transcript.notice(tag, redact(text)));
   }
 
   /** The same object until something changes. */

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { redact } from '../base/redaction';
 import { BoundedMap } from './boundedMap';
 import { firstLine } from './boundedText';
 import { Deadlines } from './deadlines';
@@ -83,6 +84,8 @@ const defaultStopLimitMs = 4_800;
 const shutDownLimitMs = 1_200;
 /** Codex's own limit for the input of a turn, in characters (seen: -32602 `input_too_large` above it). */
 const turnInputLimit = 1_048_576;
+/** Of a prompt's beginning, in which the title is; more than a line shows, so that no secret is cut short. */
+const titleLimit = 4_000;
 const restoreStopMs = 1_000;
 const acknowledgeEveryMs = 250;
 
@@ -202,7 +205,7 @@ export class TaskManager implements Disposable {
     };
     const about = {
       id,
-      title: firstLine(request.prompt, 80),
+      title: firstLine(redact(request.prompt.slice(0, titleLimit)), 80),
       labels: request.labels ?? [],
       type,
       cwd,

@@ -11,6 +11,7 @@ import {
   type RequestType,
 } from './pendingRequest';
 import type { AgentRequest } from './ports';
+import { meantAnswer, shownQuestion } from './shownRequest';
 
 const answersKept = 50;
 /** How long somebody who answers waits to hear that the agent got the answer, in ms. Codex takes 1 ms (measured). */
@@ -87,7 +88,7 @@ export class TaskRequests implements Disposable {
   /** Has what the agent still waits for asked, under its earlier name where it has one; the rest is withdrawn. */
   release(ask: (source: AgentRequest, known: PendingRequest | undefined) => void): void {
     for (const source of [...this.unsure.values()]) {
-      const known = this.earlier.find(({ question }) => hashOf(question) === hashOf(source.question));
+      const known = this.earlier.find(({ question }) => hashOf(question) === hashOf(shownQuestion(source.question)));
       this.earlier = this.earlier.filter((one) => one !== known);
       ask(source, known);
     }
@@ -125,15 +126,16 @@ export class TaskRequests implements Disposable {
     void this.send(id, source, answer);
   }
 
-  private newRequest({ question }: AgentRequest, timeoutMs: number | null): PendingRequest {
+  private newRequest(source: AgentRequest, timeoutMs: number | null): PendingRequest {
     const askedAt = this.host.now();
+    const question = shownQuestion(source.question);
     return { id: `r${++this.count}`, question, askedAt, expiresAt: timeoutMs === null ? null : askedAt + timeoutMs };
   }
 
   private ask(source: AgentRequest, pending: PendingRequest, isNew: boolean): void {
     const { id, expiresAt } = pending;
     this.open.set(id, { pending, source });
-    if (isNew) this.host.note('asks', `${id} ${describeQuestion(source.question, this.host.cwd)}`);
+    if (isNew) this.host.note('asks', `${id} ${describeQuestion(pending.question, this.host.cwd)}`);
     const timeoutMs = expiresAt === null ? null : Math.max(0, expiresAt - this.host.now());
     const waits = this.host.onOpened(id, source.turnId);
     // An unanswered request would hang the agent.
@@ -208,7 +210,7 @@ export class TaskRequests implements Disposable {
       // An answer that is not confirmed stays known, so that the end of the turn still finds it.
       const timer = setTimeout(() => resolve(true), confirmLimitMs).unref();
       this.sent.set(source.key, { id, settle });
-      source.answer(answer);
+      source.answer(meantAnswer(source.question, answer));
     });
   }
 }

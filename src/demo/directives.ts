@@ -10,6 +10,7 @@ type Directive = (response: ModelResponse, rest: string, request: ModelRequest) 
  *     deltas <n> [bytes]    a message streamed as n deltas as fast as the socket takes them
  *     slow <n>s [k]         a message streamed as k (10) deltas over n seconds
  *     stream <n>s <text>    a message streamed word by word over n seconds
+ *     pieces <n> <text>     a message streamed in pieces of n characters
  *     run: <command>        a shell command; `run!:` asks to leave the sandbox, `bg:` yields after 250 ms
  *     patch: <path> <text>  adds a file; `patch-raw:` sends a literal patch with \n escaped
  *     plan a|b|c            update_plan with the first step in progress
@@ -34,6 +35,11 @@ export const directives: Readonly<Record<string, Directive>> = {
     const [seconds = '1', ...text] = rest.split(' ');
     const parts = words(text.join(' '));
     return response.message(parts, (Number.parseFloat(seconds) * 1000) / parts.length);
+  },
+  pieces: (response, rest) => {
+    const [size = '', ...text] = rest.split(' ');
+    const count = Math.max(1, Number(size));
+    return response.message(text.join(' ').match(new RegExp(`.{1,${count}}`, 'gs')) ?? []);
   },
   'run:': (response, rest, request) => shell(response, request, rest, {}),
   'run!:': (response, rest, request) => shell(response, request, rest, escalate),

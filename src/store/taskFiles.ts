@@ -16,7 +16,7 @@ import type {
 import { isTaskId, type TaskId } from '../core/taskId';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { metaOf } from './meta';
-import { redact } from './redact';
+import { redact } from '../base/redaction';
 import { SegmentedFile } from './segmentedFile';
 import { parseStoredTask } from './storedTask';
 
@@ -267,8 +267,7 @@ export class TaskFiles implements Journal {
     if (!task.isMade) await mkdir(paths.dir, { recursive: true, mode: 0o700 });
     task.isMade = true;
     for (const [file, texts] of batch.appends) {
-      // As one text, because a secret may come in pieces.
-      await task.files[file].append(redact(texts.join('')), file !== 'verbose');
+      await task.files[file].append(texts.join(''), file !== 'verbose');
       batch.appends.delete(file);
       task.unwritten = Math.max(0, task.unwritten - lengthOf(texts));
     }

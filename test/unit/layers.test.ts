@@ -21,6 +21,8 @@ async function complaints(file: string, line: string): Promise<number> {
 
 describe('the layer rule', () => {
   it.each([
+    ['src/base/x.ts', "import { a } from '../core/errors';"],
+    ['src/base/x.ts', "import { a } from '../process/childProcess';"],
     ['src/core/x.ts', "import { a } from '../process/childProcess';"],
     ['src/core/x.ts', "import * as vscode from 'vscode';"],
     ['src/core/x.ts', "import { execa } from 'execa';"],
@@ -41,6 +43,8 @@ describe('the layer rule', () => {
   ])('bites in %s: %s', async (file, line) => expect(await complaints(file, line)).toBe(1));
 
   it.each([
+    ['src/core/x.ts', "import { a } from '../base/redaction';"],
+    ['src/process/x.ts', "import { a } from '../base/redaction';"],
     ['src/codex/x.ts', "import { a } from '../core/errors';"],
     ['src/codex/x.ts', "import { a } from '../process/childProcess';"],
     ['src/mcp/x.ts', "import { Server } from '@modelcontextprotocol/sdk/server/index.js';"],

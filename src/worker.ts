@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { CodexAgent } from './codex/codexAgent';
 import { type CodexBinary, findCodex, thisMachine } from './codex/findCodex';
+import { callerId, clientOf } from './core/caller';
 import { type Disposable, DisposableStore } from './core/disposable';
 import { CallError, messageOf } from './core/errors';
 import { hashOf } from './core/hash';
@@ -158,12 +159,12 @@ export class Worker implements Disposable {
 
   /** Serves MCP over a socket, a pipe or a loopback port; close the result before the worker. */
   serveHttp(options: { readonly transport: McpTransport; readonly token: string }): Promise<HttpHost> {
-    return startHttpHost({ ...options, ...this.mcpParts(), windowCaller: 'window' });
+    return startHttpHost({ ...options, ...this.mcpParts() });
   }
 
   /** Serves an MCP client over its streams until it goes away or `stopped` resolves. */
   serveStdio(client: StdioClient, caller: string, stopped: Promise<unknown>): Promise<void> {
-    return serveStdio(this.mcpParts(), client, caller, stopped);
+    return serveStdio(this.mcpParts(), client, (_name, conversation) => callerId(caller, conversation), stopped);
   }
 
   /** Lets other programs that made the same choices work through this one. */
@@ -192,7 +193,8 @@ export class Worker implements Disposable {
     const task = this.tasks.tryGet(id);
     if (!task) return undefined;
     const { status, cwd, labels, spawnedBy } = task;
-    return { status, cwd, labels, spawned_by_caller: spawnedBy === caller };
+    const isOfClient = clientOf(spawnedBy) === clientOf(caller);
+    return { status, cwd, labels, spawned_by_caller: isOfClient, spawned_by_conversation: spawnedBy === caller };
   }
 
   /** The process id of `codex app-server` while it runs. */

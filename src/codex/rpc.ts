@@ -1,5 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
-import { LineSplitter, lineLimit } from '../process/lineSplitter';
+import { LineSplitter, lineLimit } from '../base/lineSplitter';
 import { controlMark } from '../process/keeperProtocol';
 import { envelopeSchema, type RequestId } from './protocol';
 

@@ -1,20 +1,26 @@
+import type { CallerId } from './caller';
 import type { AnsweredRequest, PendingRequest } from './pendingRequest';
 import type { TaskSnapshot } from './taskSnapshot';
 import { isTerminalStatus } from './taskState';
 
-/** Who calls: the editor's window, the process behind stdio, or a session over TCP. */
-export type CallerId = string;
-
-/** The person at the editor, whom nothing limits that limits agents. */
-export const person: CallerId = 'person';
-
 const callerLimit = 200;
+const named = 'named';
 
 /** Remembers per caller what it was told, so that a wait ends on news only. */
 export class News {
   /** Ends of tasks of an earlier run: nobody waits for them. */
   private readonly old = new Set<string>();
   private readonly told = new Map<CallerId, Map<string, Set<string>>>();
+
+  /** Whether a task is the caller's: it spawned it, or named it before. */
+  isOwn(caller: CallerId, { id, spawnedBy }: TaskSnapshot): boolean {
+    return spawnedBy === caller || (this.told.get(caller)?.get(id)?.has(named) ?? false);
+  }
+
+  /** The caller named a task, which is its own from now on. */
+  name(caller: CallerId, taskId: string): void {
+    this.of(caller, taskId).add(named);
+  }
 
   /** An answer by somebody else or an end that this caller was not told of. */
   has(caller: CallerId, task: TaskSnapshot): boolean {

@@ -78,6 +78,7 @@ export interface TaskObserver {
   onLog(task: Task, entry: LogEntry): void;
   onRaw(task: Task, json: string, position: number | null): void;
   onUnsaid(task: Task, unsaid: Unsaid): void;
+  onAnswered(task: Task): void;
   /** Resolves when everything that was told is kept, or cannot be. */
   settled(): Promise<unknown>;
 }
@@ -124,6 +125,7 @@ export class Task implements ThreadSink {
   private heldBy: string | null = null;
   private suspended = false;
   private leftOpen = false;
+  private unansweredCall: string | null = null;
   private forgotten = false;
   /** Set while the past of an earlier run is heard. */
   private past: TaskPast | null = null;
@@ -158,6 +160,20 @@ export class Task implements ThreadSink {
     if (this.heldBy === reason) return;
     this.heldBy = reason;
     this.changed(false);
+  }
+
+  /** A call made it, whose repetition has to find it again until its caller has the answer. */
+  spawnedIn(call: string | null): void {
+    this.unansweredCall = call;
+    this.latest = null;
+  }
+
+  /** The caller that spawned it has the answer. */
+  answered(): void {
+    if (this.unansweredCall === null || this.suspended) return;
+    this.unansweredCall = null;
+    this.latest = null;
+    this.parts.observer.onAnswered(this);
   }
 
   /** Opens the thread and starts the first turn. Never rejects: trouble ends the task as failed. */
@@ -227,6 +243,7 @@ export class Task implements ThreadSink {
     this.past = null;
     this.turns = Math.max(task.turns, past?.turns ?? 0);
     this.createdAt = task.createdAt;
+    this.unansweredCall = task.unansweredCall;
     this.startedAt = task.startedAt;
     this.endedAt = task.endedAt;
     this.model = task.model;
@@ -475,6 +492,7 @@ export class Task implements ThreadSink {
       model: this.model,
       reasoning: this.reasoning,
       spawnedBy: spec.spawnedBy,
+      unansweredCall: this.unansweredCall,
       threadId: this.thread?.id ?? null,
       turns: this.turns,
       createdAt: this.createdAt,

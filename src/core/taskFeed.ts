@@ -59,6 +59,10 @@ export class TaskFeed implements TaskObserver, Disposable {
     this.journal.saveUnsaid(task.id, unsaid);
   }
 
+  onAnswered(task: Task): void {
+    this.journal.saveMeta(task.snapshot());
+  }
+
   settled(): Promise<unknown> {
     return this.journal.flush();
   }

@@ -10,7 +10,8 @@ import { checkAnswer } from './checkAnswer';
 import { findPending, tooLate } from './findPending';
 import { hashOf } from './hash';
 import { type InnerGate, noInnerGate } from './innerGate';
-import { type CallerId, News, person } from './news';
+import { type CallerId, clientOf, person } from './caller';
+import { News } from './news';
 import { allowsSomething, type Answer, type Answerer, type PendingRequest } from './pendingRequest';
 import type {
   Agent,
@@ -36,13 +37,14 @@ import {
 import { Restoration } from './restoration';
 import { Retention } from './retention';
 import { Scheduler } from './scheduler';
+import { type SpawnCall, SpawnCalls } from './spawnCalls';
 import { type Delivery, type DeliveryMode, Task, type TaskBeginning, type TaskSpec } from './task';
 import { TaskFeed } from './taskFeed';
 import { newTaskId, type TaskId } from './taskId';
 import type { TaskSnapshot } from './taskSnapshot';
 import { instructionsFor } from './taskTypes';
 import { resetOf, type UsageWindow } from './usageLimits';
-import { shuttingDown, waitForNews, type WaitQuery, type WaitResult } from './waiting';
+import { shuttingDown, type WaitAbout, waitForNews, type WaitQuery, type WaitResult } from './waiting';
 
 export interface TaskManagerOptions {
   readonly agent: Agent;
@@ -95,6 +97,7 @@ export class TaskManager implements Disposable {
   private readonly news = new News();
   private readonly owned = new DisposableStore();
   private readonly keyed = new BoundedMap<string, { hash: string; task: Promise<TaskSnapshot> }>(1_000);
+  private readonly calls: SpawnCalls;
   private readonly limits = this.owned.add(new Deadlines());
   private readonly retention: Retention;
   private readonly scheduler: Scheduler;
@@ -112,13 +115,15 @@ export class TaskManager implements Disposable {
 
   /** What happens to the tasks; see there. */
   readonly feed: TaskFeed;
-  private readonly now: () => number;
+  /** Milliseconds since the epoch. */
+  readonly now: () => number;
 
   private readonly options: TaskManagerOptions;
 
   constructor(options: TaskManagerOptions) {
     this.options = options;
     this.now = options.now ?? Date.now;
+    this.calls = new SpawnCalls(this.now);
     this.feed = this.owned.add(new TaskFeed(options.journal, this.now));
     this.retention = this.owned.add(
       new Retention({
@@ -147,10 +152,24 @@ export class TaskManager implements Disposable {
 
   /**
    * Checks the request, makes its task and starts it; resolves before the task has done anything. The same idempotency
-   * key with the same request gives the same task.
+   * key with the same request gives the same task, and so does a call that repeats one whose answer got lost.
    */
-  spawn(request: SpawnRequest, caller: CallerId): Promise<TaskSnapshot> {
-    if (request.idempotencyKey === undefined) return this.create(request, caller);
+  spawn(request: SpawnRequest, caller: CallerId, call?: SpawnCall): Promise<TaskSnapshot> {
+    if (request.idempotencyKey !== undefined) return this.spawnKeyed(request, caller);
+    return call ? this.spawnCalled(request, caller, call) : this.create(request, caller);
+  }
+
+  private async spawnCalled(request: SpawnRequest, caller: CallerId, call: SpawnCall): Promise<TaskSnapshot> {
+    if (this.restoring) await this.restored();
+    const hash = hashOf([caller, request]);
+    const repeated = await this.calls.repeated(hash, call);
+    const known = repeated === undefined ? undefined : this.tasks.get(repeated);
+    const task = known ? Promise.resolve(known.snapshot()) : this.create(request, caller, hash);
+    this.calls.note(hash, call, task, () => void task.then(({ id }) => this.tasks.get(id)?.answered()));
+    return task;
+  }
+
+  private spawnKeyed(request: SpawnRequest, caller: CallerId): Promise<TaskSnapshot> {
     const key = `${caller}\n${request.idempotencyKey}`;
     const hash = hashOf(request);
     const known = this.keyed.get(key);
@@ -177,7 +196,8 @@ export class TaskManager implements Disposable {
     });
   }
 
-  private async create(request: SpawnRequest, caller: CallerId): Promise<TaskSnapshot> {
+  /** `call` is the hash of a call whose repetition has to find the task. */
+  private async create(request: SpawnRequest, caller: CallerId, call: string | null = null): Promise<TaskSnapshot> {
     const { agent, settings } = this.options;
     if (this.restoring) await this.restored();
     this.noteCaller(caller, 'spawn-task', request);
@@ -215,6 +235,7 @@ export class TaskManager implements Disposable {
       spawnedBy: caller,
     };
     const task = this.add(specOf(about, stored), stored);
+    task.spawnedIn(call);
     this.options.journal.saveRequest(id, stored);
     this.options.journal.saveMeta(task.snapshot());
     this.listEmitter.fire(undefined);
@@ -276,6 +297,7 @@ export class TaskManager implements Disposable {
       has: (id) => this.tasks.has(id),
       add: (snapshot, request) => {
         const task = this.add(specOf(snapshot, request), request);
+        if (snapshot.unansweredCall !== null) this.calls.remember(snapshot.unansweredCall, snapshot.id);
         return { task, thread: threadSpecOf(task.spec, request) };
       },
       keepEnded: (task, leftMs) => {
@@ -311,6 +333,7 @@ export class TaskManager implements Disposable {
     if (this.restoring) await this.restored();
     this.noteCaller(caller, 'message-task', { task_id: id, ...message });
     this.assertMayRun(this.find(id).spec.sandbox, caller);
+    this.news.name(caller, id);
     assertFits(message.text);
     const choosesModel = message.model !== undefined || message.reasoning !== undefined;
     if (choosesModel && message.mode === 'steer') {
@@ -340,6 +363,7 @@ export class TaskManager implements Disposable {
     if (this.restoring) await this.restored();
     this.noteCaller(caller, 'cancel-task', { task_id: ids });
     const unique = [...new Set(ids)];
+    if (caller !== undefined) for (const id of unique) if (this.tasks.has(id)) this.news.name(caller, id);
     const running = unique.flatMap((id) => this.tasks.get(id) ?? []).filter((task) => !task.terminal);
     assertAllDead(await this.stopAll(running, this.options.stopLimitMs ?? defaultStopLimitMs));
     // A task that was at its end when the cancel came has the outcome of that end.
@@ -351,9 +375,9 @@ export class TaskManager implements Disposable {
     };
   }
 
-  /** Cancels everything of one caller that has not ended; see `cancel`. */
-  async cancelAllOf(caller: CallerId): Promise<void> {
-    const own = this.snapshots().filter(({ spawnedBy, endedAt }) => spawnedBy === caller && endedAt === null);
+  /** Cancels everything of one client that has not ended; see `cancel`. */
+  async cancelAllOf(client: string): Promise<void> {
+    const own = this.snapshots().filter(({ spawnedBy, endedAt }) => clientOf(spawnedBy) === client && endedAt === null);
     await this.cancel(own.map(({ id }) => id));
   }
 
@@ -377,6 +401,7 @@ export class TaskManager implements Disposable {
     // Going on starts a turn, like a message.
     if (request.question.type === 'recovery' && accepts(answer)) this.assertMayRun(task.spec.sandbox, who.caller);
     if (who.by === 'agent') this.assertAgentMay(answer, id, request);
+    this.news.name(who.caller, id);
     this.news.answeredBy(who.caller, id, request.id);
     if (!(await task.answer(request.id, answer, who.by))) throw tooLate(request, task.snapshot());
     return request;
@@ -384,6 +409,12 @@ export class TaskManager implements Disposable {
 
   wait(query: WaitQuery): Promise<WaitResult> {
     return waitForNews(this, this.news, query);
+  }
+
+  /** Whether a wait of the caller is about the task. */
+  isAbout(about: WaitAbout, caller: CallerId, task: TaskSnapshot): boolean {
+    if (typeof about !== 'string') return about.includes(task.id);
+    return about === 'all' || this.news.isOwn(caller, task);
   }
 
   /** The pending requests of a task that a caller was not told of, oldest first. */

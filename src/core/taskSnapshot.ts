@@ -1,3 +1,4 @@
+import type { CallerId } from './caller';
 import type { TaskError } from './errors';
 import type { AnsweredRequest, PendingRequest } from './pendingRequest';
 import type { ApprovalPolicy, ProcessSummary, Sandbox } from './ports';
@@ -54,7 +55,9 @@ export interface TaskSnapshot {
   readonly dependsOn: readonly TaskId[];
   readonly model: string | null;
   readonly reasoning: string | null;
-  readonly spawnedBy: string;
+  readonly spawnedBy: CallerId;
+  /** The hash of the call that spawned it, until its caller is known to have the answer; see spawnCalls.ts. */
+  readonly unansweredCall: string | null;
   readonly threadId: string | null;
   /** Turns that were started, the active one included. */
   readonly turns: number;

@@ -1,5 +1,5 @@
 import type { Event } from './emitter';
-import type { CallerId } from './news';
+import type { CallerId } from './caller';
 import type { TaskId } from './taskId';
 
 /** What a person can say when a rule wants an approval. */

@@ -1,16 +1,22 @@
 import { DisposableStore } from './disposable';
 import type { Event } from './emitter';
 import { CallError } from './errors';
-import type { CallerId, News } from './news';
+import type { CallerId } from './caller';
+import type { News } from './news';
 import type { AnsweredRequest, PendingRequest } from './pendingRequest';
 import type { TaskId } from './taskId';
 import type { TaskSnapshot } from './taskSnapshot';
 import { isTerminalStatus } from './taskState';
 
+/**
+ * What a wait is about: tasks by their ids, or the caller's own, or everybody's; of the latter two those that are not terminal,
+ * and ended ones that this caller was not told of.
+ */
+export type WaitAbout = readonly TaskId[] | 'own' | 'all';
+
 export interface WaitQuery {
   readonly caller: CallerId;
-  /** Absent: every task that is not terminal, and ended ones that this caller was not told of. */
-  readonly ids?: readonly TaskId[] | undefined;
+  readonly about: WaitAbout;
   readonly until: 'any' | 'all';
   /** 0 answers at once. */
   readonly timeoutMs: number;
@@ -36,7 +42,13 @@ export interface WaitResult {
   /** Answers by others that the caller was not told of, by task. */
   readonly newAnswers: ReadonlyMap<TaskId, readonly AnsweredRequest[]>;
   readonly timedOut: boolean;
+  /** Where a wait without ids found nothing: tasks of others that are not terminal, and own ones that ended just now. */
+  readonly elsewhere: { readonly others: number; readonly recent: readonly TaskSnapshot[] } | null;
 }
+
+/** An answer that got lost loses nothing: what ended within this time, in ms, is named once more. */
+const recentMs = 10 * 60_000;
+const recentLimit = 5;
 
 /** The most tasks that one answer names. */
 const answerLimit = 50;
@@ -50,6 +62,7 @@ export interface WaitSource {
     readonly onDidUpdate: Event<readonly TaskSnapshot[]>;
   };
   readonly onDidShutDown: Event<undefined>;
+  readonly now: () => number;
 }
 
 /**
@@ -57,6 +70,7 @@ export interface WaitSource {
  * stops, and with the signal's reason when the call was cancelled; then nothing counts as told.
  */
 export async function waitForNews(source: WaitSource, news: News, query: WaitQuery): Promise<WaitResult> {
+  if (typeof query.about !== 'string') for (const id of query.about) news.name(query.caller, source.get(id).id);
   const timedOut = !(await untilNews(source, news, query));
   const selected = select(source, news, query);
   // What needs an answer comes first, then what ended, then what runs.
@@ -65,7 +79,18 @@ export async function waitForNews(source: WaitSource, news: News, query: WaitQue
   const shown = chooseShown(tasks, news, query.caller);
   const newAnswers = new Map(tasks.map((task) => [task.id, news.newAnswers(query.caller, task)]));
   for (const task of tasks) news.report(query.caller, task, task.id === shown?.taskId ? shown.request.id : undefined);
-  return { tasks, more: selected.length - tasks.length, shown, newAnswers, timedOut: timedOut && tasks.length > 0 };
+  const elsewhere = tasks.length > 0 ? null : lookElsewhere(source, news, query.caller);
+  const more = selected.length - tasks.length;
+  return { tasks, more, shown, newAnswers, timedOut: timedOut && tasks.length > 0, elsewhere };
+}
+
+function lookElsewhere(source: WaitSource, news: News, caller: CallerId): WaitResult['elsewhere'] {
+  const [all, now] = [source.snapshots(), source.now()];
+  const others = all.filter((task) => !isTerminalStatus(task.status) && !news.isOwn(caller, task)).length;
+  const recent = all
+    .filter((task) => task.endedAt !== null && now - task.endedAt < recentMs && news.isOwn(caller, task))
+    .sort((a, b) => (b.endedAt ?? 0) - (a.endedAt ?? 0));
+  return { others, recent: recent.slice(0, recentLimit) };
 }
 
 function chooseShown(tasks: readonly TaskSnapshot[], news: News, caller: CallerId): WaitResult['shown'] {
@@ -81,18 +106,20 @@ function rank(task: TaskSnapshot): number {
   return isTerminalStatus(task.status) ? 1 : 2;
 }
 
-function select(source: WaitSource, news: News, { ids, caller }: WaitQuery): readonly TaskSnapshot[] {
-  if (ids) return [...new Set(ids)].map((id) => source.get(id));
-  return source.snapshots().filter((task) => !isTerminalStatus(task.status) || news.hasUnreportedEnd(caller, task));
+function select(source: WaitSource, news: News, { about, caller }: WaitQuery): readonly TaskSnapshot[] {
+  if (typeof about !== 'string') return [...new Set(about)].map((id) => source.get(id));
+  const isMeant = (task: TaskSnapshot): boolean => about === 'all' || news.isOwn(caller, task);
+  const isNews = (task: TaskSnapshot): boolean => !isTerminalStatus(task.status) || news.hasUnreportedEnd(caller, task);
+  return source.snapshots().filter((task) => isNews(task) && isMeant(task));
 }
 
-function isOver(tasks: readonly TaskSnapshot[], news: News, { ids, until, caller, caredFor }: WaitQuery): boolean {
+function isOver(tasks: readonly TaskSnapshot[], news: News, { about, until, caller, caredFor }: WaitQuery): boolean {
   if (tasks.length === 0) return true;
   const asksCaller = (task: TaskSnapshot): boolean =>
     news.untold(caller, task).some((request) => !caredFor?.has(task.id, request.id));
   if (tasks.some(asksCaller)) return true;
   const hasNews = (task: TaskSnapshot): boolean =>
-    ids && isTerminalStatus(task.status) ? true : news.has(caller, task);
+    typeof about !== 'string' && isTerminalStatus(task.status) ? true : news.has(caller, task);
   return until === 'all' ? tasks.every((task) => isTerminalStatus(task.status)) : tasks.some(hasNews);
 }
 

@@ -4,7 +4,7 @@ import { CallError } from '../core/errors';
 import type { PendingRequest } from '../core/pendingRequest';
 import type { TaskId } from '../core/taskId';
 import type { TaskManager } from '../core/taskManager';
-import type { CaredFor } from '../core/waiting';
+import type { CaredFor, WaitAbout } from '../core/waiting';
 import { type ElicitationForm, elicitationForm } from './elicitation';
 import type { Elicit, ToolCall } from './tools/tool';
 
@@ -12,8 +12,7 @@ export interface ElicitationsOptions {
   readonly tasks: TaskManager;
   readonly call: ToolCall;
   readonly elicit: Elicit;
-  /** Absent: every task. */
-  readonly ids: readonly TaskId[] | undefined;
+  readonly about: WaitAbout;
   readonly timeoutMs: number;
 }
 
@@ -58,9 +57,9 @@ export class Elicitations implements CaredFor {
   }
 
   private look(taskId: TaskId): void {
-    const { tasks, call, ids } = this.options;
+    const { tasks, call, about } = this.options;
     const task = tasks.tryGet(taskId);
-    if (!task || (ids && !ids.includes(taskId))) return;
+    if (!task || !tasks.isAbout(about, call.caller, task)) return;
     for (const request of tasks.untold(call.caller, taskId)) {
       const key = keyOf(taskId, request.id);
       const form = this.seen.has(key) ? undefined : elicitationForm(task, request);

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { messageOf } from '../core/errors';
-import type { CallerId } from '../core/news';
+import { windowClient } from '../core/caller';
 import type { Log } from '../core/ports';
 import type { TaskManager } from '../core/taskManager';
 import type { ToolGate } from '../core/toolGate';
@@ -26,8 +26,6 @@ export interface HttpHostOptions {
   /** Whether waiting callers are asked what their tasks ask; see `McpParts`. */
   readonly elicitation: () => boolean;
   readonly gate: ToolGate;
-  /** Who all sessions behind the socket are: the window. Over TCP each session is a caller of its own. */
-  readonly windowCaller: CallerId;
   readonly idleLimitMs?: number;
   readonly keepAliveMs?: number;
 }
@@ -54,7 +52,8 @@ export async function startHttpHost(options: HttpHostOptions): Promise<HttpHost>
   const { tasks, version, log, token, transport } = options;
   const sessions = new HttpSessions({
     parts: { tasks, version, log, gate: options.gate, elicitation: options.elicitation, tools: createTools() },
-    caller: transport === 'socket' ? options.windowCaller : null,
+    // Only the editor itself finds the socket; over TCP each session is a client of its own.
+    client: transport === 'socket' ? windowClient : null,
     idleLimitMs: options.idleLimitMs ?? idleLimitMs,
     keepAliveMs: options.keepAliveMs ?? keepAliveMs,
   });

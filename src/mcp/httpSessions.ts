@@ -3,14 +3,14 @@ import { isInitializeRequest } from '@modelcontextprotocol/sdk/types.js';
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Disposable } from '../core/disposable';
-import type { CallerId } from '../core/news';
+import { callerId } from '../core/caller';
 import { whileDelivering } from './delivery';
 import { createMcpServer, type McpParts } from './mcpServer';
 
 export interface SessionOptions {
   readonly parts: McpParts;
-  /** The caller of all sessions; null makes each session a caller of its own. */
-  readonly caller: CallerId | null;
+  /** The client that all sessions are; null makes each session a client of its own. */
+  readonly client: string | null;
   /** How long a session without a request or an open stream is kept, in ms. */
   readonly idleLimitMs: number;
   /** How often a silent answer is kept alive, in ms; a client gives up after 300 s of silence. */
@@ -96,7 +96,8 @@ export class HttpSessions implements Disposable {
       sessionIdGenerator: () => id,
       keepAliveMs: this.options.keepAliveMs,
     });
-    const server = createMcpServer(this.options.parts, this.options.caller ?? `session ${id}`);
+    const client = this.options.client ?? `session ${id}`;
+    const server = createMcpServer(this.options.parts, (_name, conversation) => callerId(client, conversation));
     const session = { transport, open: 0, lastUsed: performance.now() };
     this.sessions.set(id, session);
     const closed = server.onclose;

@@ -19,13 +19,14 @@ import { z } from 'zod';
 import { DisposableStore } from '../core/disposable';
 import { CallError, invalidArgument } from '../core/errors';
 import { hashOf } from '../core/hash';
-import type { CallerId } from '../core/news';
+import type { CallerId } from '../core/caller';
 import type { Log } from '../core/ports';
 import type { TaskManager } from '../core/taskManager';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import type { ToolGate } from '../core/toolGate';
 import { askToApprove } from './approvalForm';
 import { deliveryOfThisCall } from './delivery';
+import { conversationOf, type Identify, type Meta } from './callers';
 import { jsonBytes } from './fit';
 import { instructions } from './instructions';
 import { readArguments } from './readArguments';
@@ -52,7 +53,7 @@ export interface McpParts {
 
 /** The five tools; make them once for a worker. */
 export function createTools(): readonly Tool[] {
-  return [spawnTaskTool(), waitTaskTool, respondTaskTool, messageTaskTool, cancelTaskTool];
+  return [spawnTaskTool, waitTaskTool, respondTaskTool, messageTaskTool, cancelTaskTool];
 }
 
 /** Bytes of a call's arguments as JSON: a prompt and a message of a million characters fit. */
@@ -73,7 +74,7 @@ const callParams = z.object({
  * One session's server object over the shared worker. On the SDK's low-level server, because its high-level one cannot
  * give errors with structured content beside an output schema, refuse unknown fields, subscribe or page.
  */
-export function createMcpServer(parts: McpParts, caller: CallerId): Server {
+export function createMcpServer(parts: McpParts, identify: Identify): Server {
   const { tasks, tools, log } = parts;
   const server = new Server(
     { name: 'codex-worker', title: 'Codex Worker', version: parts.version },
@@ -82,8 +83,11 @@ export function createMcpServer(parts: McpParts, caller: CallerId): Server {
   const owned = new DisposableStore();
   const subscriptions = owned.add(new Subscriptions(tasks, server, () => parts.gate.hidesTasks));
   const { gate } = parts;
-  const shownTo = (one: CallerId): readonly TaskSnapshot[] =>
-    tasks.snapshots().filter(({ id }) => !gate.hidesTask(id, one));
+  const callerOf = (meta: Meta): CallerId => identify(server.getClientVersion()?.name, conversationOf(meta));
+  const shownTo = (meta: Meta): readonly TaskSnapshot[] => {
+    const caller = callerOf(meta);
+    return tasks.snapshots().filter(({ id }) => !gate.hidesTask(id, caller));
+  };
   let hidden = hiddenOf(parts);
   owned.add(
     gate.onDidChange(() => {
@@ -105,7 +109,7 @@ export function createMcpServer(parts: McpParts, caller: CallerId): Server {
     const supported = server.getClientCapabilities()?.elicitation?.form !== undefined;
     const client = server.getClientVersion();
     return callTool(parts, request.params, extra, {
-      caller,
+      callerOf,
       client: client ? `${client.name} ${client.version}`.slice(0, 200) : null,
       elicit: supported ? elicitFrom(extra) : undefined,
     });
@@ -113,7 +117,7 @@ export function createMcpServer(parts: McpParts, caller: CallerId): Server {
   server.setRequestHandler(ListResourcesRequestSchema, async ({ params }) => {
     await tasks.restored();
     if (gate.hidesTasks) return { resources: [] };
-    return listResources(shownTo(caller), params?.cursor);
+    return listResources(shownTo(params?._meta), params?.cursor);
   });
   server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({
     resourceTemplates: gate.hidesTasks ? [] : [...resourceTemplates],
@@ -121,7 +125,7 @@ export function createMcpServer(parts: McpParts, caller: CallerId): Server {
   server.setRequestHandler(ReadResourceRequestSchema, async ({ params }) => {
     await tasks.restored();
     assertTasksShown(gate);
-    return { contents: [await readResource(tasks, params.uri, shownTo(caller))] };
+    return { contents: [await readResource(tasks, params.uri, shownTo(params._meta))] };
   });
   server.setRequestHandler(SubscribeRequestSchema, ({ params }) => {
     assertTasksShown(gate);
@@ -154,7 +158,7 @@ function assertTasksShown({ hidesTasks }: ToolGate): void {
 
 /** Who calls, and how the person behind it can be asked. */
 interface Calling {
-  readonly caller: CallerId;
+  readonly callerOf: (meta: Meta) => CallerId;
   readonly client: string | null;
   /** Absent when the caller's program cannot ask. */
   readonly elicit: Elicit | undefined;
@@ -165,13 +169,18 @@ async function callTool(
   parts: McpParts,
   params: unknown,
   extra: Extra,
-  { caller, client, elicit }: Calling,
+  { callerOf, client, elicit }: Calling,
 ): Promise<CallToolResult> {
   const { gate } = parts;
   const parsed = callParams.safeParse(params);
   if (!parsed.success) {
     const name = z.object({ name: z.string() }).safeParse(params).data?.name ?? '';
-    gate.noteMalformed(caller, client, name.slice(0, 100), JSON.stringify(params ?? null).slice(0, argumentsLimit));
+    gate.noteMalformed(
+      callerOf(undefined),
+      client,
+      name.slice(0, 100),
+      JSON.stringify(params ?? null).slice(0, argumentsLimit),
+    );
     throw new McpError(ErrorCode.InvalidParams, `Invalid tools/call: ${z.prettifyError(parsed.error)}`);
   }
   const { name, arguments: given, _meta: meta } = parsed.data;
@@ -180,10 +189,12 @@ async function callTool(
     const names = parts.tools.map((one) => one.name).join(', ');
     throw new McpError(ErrorCode.InvalidParams, `There is no tool "${name.slice(0, 100)}". Tools: ${names}.`);
   }
+  const over = new CallEnd(extra.signal);
   try {
     if (jsonBytes(given) > argumentsLimit) throw tooLarge();
     const args = readArguments(tool.inputSchema, given);
-    const call = { ...toolCall(caller, meta, extra), elicit: parts.elicitation() ? elicit : undefined };
+    const caller = callerOf(meta);
+    const call = { ...toolCall(caller, meta, extra, over), elicit: parts.elicitation() ? elicit : undefined };
     // Right after a reload the tasks are not there yet, and would be called unknown.
     await parts.tasks.restored();
     const { signal, progress } = call;
@@ -192,6 +203,24 @@ async function callTool(
   } catch (error) {
     if (extra.signal.aborted && !(error instanceof CallError)) throw error;
     return failureOf(error, parts.log);
+  } finally {
+    over.reach();
+  }
+}
+
+/** The moment at which the answer to a call is there. */
+class CallEnd {
+  private resolve: (handedOver: boolean) => void = () => undefined;
+  /** Resolves to whether the answer was handed to a caller who still waited for it. */
+  readonly handedOver = new Promise<boolean>((resolve) => (this.resolve = resolve));
+  private readonly signal: AbortSignal;
+
+  constructor(signal: AbortSignal) {
+    this.signal = signal;
+  }
+
+  reach(): void {
+    this.resolve(!this.signal.aborted);
   }
 }
 
@@ -202,11 +231,7 @@ function tooLarge(): CallError {
   );
 }
 
-function toolCall(
-  caller: CallerId,
-  meta: Readonly<Record<string, unknown>> | undefined,
-  extra: Extra,
-): Omit<ToolCall, 'elicit'> {
+function toolCall(caller: CallerId, meta: Meta, extra: Extra, { handedOver }: CallEnd): Omit<ToolCall, 'elicit'> {
   const token = meta?.progressToken;
   const delivered = deliveryOfThisCall();
   const gone = new AbortController();
@@ -217,8 +242,7 @@ function toolCall(
     caller,
     signal: AbortSignal.any([extra.signal, gone.signal]),
     progress: typeof token === 'string' || typeof token === 'number' ? progressTo(token, extra) : undefined,
-    retryKey: retryKeyOf(meta),
-    delivered,
+    sent: { retryKey: retryKeyOf(meta), answered: handedOver.then((isHandedOver) => isHandedOver && delivered) },
   };
 }
 
@@ -242,7 +266,7 @@ function progressTo(progressToken: string | number, extra: Extra): (message: str
 }
 
 /** VS Code names the conversation and the request of a call; both stay the same when it sends the call again. */
-function retryKeyOf(meta: Readonly<Record<string, unknown>> | undefined): string | undefined {
+function retryKeyOf(meta: Meta): string | undefined {
   const names = [meta?.['vscode.conversationId'], meta?.['vscode.requestId']];
   return names.every((name) => typeof name === 'string') ? hashOf(names) : undefined;
 }

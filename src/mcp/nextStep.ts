@@ -40,9 +40,18 @@ function howToGoOn(task: TaskSnapshot, request: PendingRequest, advice: Advice):
   return `Answer with ${how}${advice.personPresent ? ', or wait again: a person can answer in the editor.' : '.'}`;
 }
 
+function nextOfNone(elsewhere: WaitResult['elsewhere']): string {
+  const { others = 0, recent = [] } = elsewhere ?? {};
+  const ended =
+    recent.length > 0 ? ' What ended lately is in recent: call wait-task with its task_id for the result.' : '';
+  const running =
+    others > 0 ? ` ${others} of others ${others === 1 ? 'runs' : 'run'}: task_id "all" waits for them too.` : '';
+  return `No task of yours runs, and none ended without your knowing.${ended}${running} spawn-task starts one.`;
+}
+
 /** The same for several tasks. */
-export function nextOfSeveral({ tasks, shown }: WaitResult, advice: Advice): string {
-  if (tasks.length === 0) return 'No task runs and none ended without your knowing. spawn-task starts one.';
+export function nextOfSeveral({ tasks, shown, elsewhere }: WaitResult, advice: Advice): string {
+  if (tasks.length === 0) return nextOfNone(elsewhere);
   const asking = tasks.find((task) => task.id === shown?.taskId);
   if (asking && shown) return `${asking.id} asks. ${howToGoOn(asking, shown.request, advice)}`;
   if (tasks.every((task) => isTerminalStatus(task.status))) {

@@ -97,7 +97,9 @@ export const waitInput = z.strictObject({
   task_id: z
     .union([taskId, taskIds])
     .optional()
-    .describe('One id, several, or absent for every task that runs or ended without your knowing.'),
+    .describe(
+      'One id, several, absent for your own that run or ended without your knowing, or "all" for everybody\'s.',
+    ),
   until: z.enum(['any', 'all']).optional().describe('With several ids: the first news (default), or the end of all.'),
   timeout_ms: z.int().min(0).max(limits.waitMs).optional().describe('Default 30000. It stops nothing; wait again.'),
   poll_interval_ms: z.number().optional().describe('Accepted for older callers; waiting is driven by events.'),
@@ -331,6 +333,9 @@ export const taskListResult = z.strictObject({
     }),
   ),
   more_tasks: z.int().optional(),
+  /** Where there is nothing to wait for: how many tasks of others run, and which own ones ended just now. */
+  others: z.int().optional(),
+  recent: z.array(z.strictObject({ task_id: z.string(), status, summary: z.string() })).optional(),
   timed_out: z.boolean(),
   next: z.string(),
 });

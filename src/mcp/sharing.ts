@@ -7,7 +7,8 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { z } from 'zod';
 import { newAddress } from '../process/keeperFiles';
-import { LineSplitter } from '../process/lineSplitter';
+import { LineSplitter } from '../base/lineSplitter';
+import { callerId } from '../core/caller';
 import { createMcpServer, createTools } from './mcpServer';
 import type { StdioClient } from './stdioClient';
 import { type StdioHostOptions, transportLimits } from './stdioHost';
@@ -104,7 +105,9 @@ export class Sharing {
   }
 
   private async serve(socket: Socket, messages: PassThrough, caller: string): Promise<void> {
-    const server = createMcpServer({ ...this.options, tools: createTools() }, caller);
+    const server = createMcpServer({ ...this.options, tools: createTools() }, (_name, conversation) =>
+      callerId(caller, conversation),
+    );
     this.sessions.set(socket, server);
     socket.once('close', () => void this.ended(socket, caller));
     await server.connect(new StdioServerTransport(messages, socket, transportLimits));

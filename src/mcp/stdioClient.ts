@@ -1,7 +1,7 @@
 import { ErrorCode, JSONRPCMessageSchema } from '@modelcontextprotocol/sdk/types.js';
 import type { Readable, Writable } from 'node:stream';
 import { CallError } from '../core/errors';
-import { LineSplitter, lineLimit } from '../process/lineSplitter';
+import { LineSplitter, lineLimit } from '../base/lineSplitter';
 import { failure } from './results';
 
 type Id = string | number;

@@ -1,10 +1,10 @@
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 import { PassThrough } from 'node:stream';
 import type { Log } from '../core/ports';
-import type { CallerId } from '../core/news';
+import type { Identify } from './callers';
 import type { TaskManager } from '../core/taskManager';
 import type { ToolGate } from '../core/toolGate';
-import { LineSplitter, lineLimit } from '../process/lineSplitter';
+import { LineSplitter, lineLimit } from '../base/lineSplitter';
 import { createMcpServer, createTools } from './mcpServer';
 import type { StdioClient } from './stdioClient';
 
@@ -22,10 +22,10 @@ export const transportLimits = { maxBufferSize: 4 * lineLimit };
 export async function serveStdio(
   options: StdioHostOptions,
   client: StdioClient,
-  caller: CallerId,
+  identify: Identify,
   stopped: Promise<unknown>,
 ): Promise<void> {
-  const server = createMcpServer({ ...options, tools: createTools() }, caller);
+  const server = createMcpServer({ ...options, tools: createTools() }, identify);
   const [input, output] = [new PassThrough(), new PassThrough()];
   const splitter = new LineSplitter(
     (line) => client.hear(line),

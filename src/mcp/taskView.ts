@@ -269,9 +269,19 @@ function viewList(result: WaitResult, { advice }: ViewContext, summaryLength: nu
       };
     }),
     ...more('more_tasks', result.more),
+    ...(result.elsewhere ? viewElsewhere(result.elsewhere, summaryLength) : {}),
     timed_out: timedOut,
     next: nextOfSeveral(result, advice),
   };
+}
+
+function viewElsewhere({ others, recent }: NonNullable<WaitResult['elsewhere']>, summaryLength: number) {
+  const tasks = recent.map((task) => ({
+    task_id: task.id,
+    status: task.status,
+    summary: firstLine(summaryOf(task), summaryLength),
+  }));
+  return { others, ...(tasks.length > 0 ? { recent: tasks } : {}) };
 }
 
 /** One line that says how a task stands. */

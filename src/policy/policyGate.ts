@@ -2,7 +2,7 @@ import { type Disposable, DisposableStore } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { CallError } from '../core/errors';
 import { hashOf } from '../core/hash';
-import { type CallerId, person } from '../core/news';
+import { type CallerId, clientOf, person } from '../core/caller';
 import { isTaskId, type TaskId } from '../core/taskId';
 import type { InnerGate, InnerTask, InnerVerdict } from '../core/innerGate';
 import type { RequestQuestion } from '../core/pendingRequest';
@@ -246,7 +246,7 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
   /** Counts a call; the results take that back. */
   private count(verdicts: readonly Verdict[], caller: CallerId): readonly (() => void)[] {
     return verdicts.flatMap(({ policy, decision }) =>
-      incrementsOf(decision).map(({ use, by }) => this.options.counters(policy).add(use, by, caller)),
+      incrementsOf(decision).map(({ use, by }) => this.options.counters(policy).add(use, by, clientOf(caller))),
     );
   }
 
@@ -279,8 +279,8 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
       const circumstances: Circumstances = {
         base: this.options.base(),
         realPath,
-        valueOf: (scope, counter) => counters.valueOf(scope, counter, caller),
-        freeIn: (use, by) => counters.freeIn(use, by, caller),
+        valueOf: (scope, counter) => counters.valueOf(scope, counter, clientOf(caller)),
+        freeIn: (use, by) => counters.freeIn(use, by, clientOf(caller)),
       };
       return { policy, decision: evaluate(one, action, circumstances) };
     });

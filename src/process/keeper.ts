@@ -15,7 +15,7 @@ import {
 } from './keeperProtocol';
 import { signalProcess } from './killTree';
 import { claimLineage } from './lineage';
-import { LineSplitter } from './lineSplitter';
+import { LineSplitter } from '../base/lineSplitter';
 import { identity, processTable } from './processTable';
 import { WorkWatch } from './workWatch';
 

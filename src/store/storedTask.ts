@@ -28,6 +28,7 @@ const metaSchema = z.looseObject({
   model: text.nullable().default(null),
   reasoning: text.nullable().default(null),
   spawnedBy: text,
+  unansweredCall: text.nullable().default(null),
   threadId: text.nullable().default(null),
   turns: z.int().min(0),
   createdAt: z.number(),

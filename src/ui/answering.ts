@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import { visibleLine } from '../core/describeRequest';
 import { findPending } from '../core/findPending';
-import { person } from '../core/news';
+import { person } from '../core/caller';
 import { type Answer, type Decision, isApproval, type PendingRequest } from '../core/pendingRequest';
 import type { TaskManager } from '../core/taskManager';
 import type { TaskSnapshot } from '../core/taskSnapshot';

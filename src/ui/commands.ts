@@ -1,7 +1,7 @@
 import * as vscode from 'vscode';
 import { type Disposable, DisposableStore } from '../core/disposable';
 import { CallError, messageOf } from '../core/errors';
-import { person } from '../core/news';
+import { person } from '../core/caller';
 import type { Log } from '../core/ports';
 import type { TaskId } from '../core/taskId';
 import type { TaskSnapshot } from '../core/taskSnapshot';

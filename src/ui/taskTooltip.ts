@@ -1,3 +1,4 @@
+import { clientOf } from '../core/caller';
 import * as vscode from 'vscode';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { profileOf } from './profiles';
@@ -16,7 +17,7 @@ export function taskTooltip(task: TaskSnapshot): vscode.MarkdownString {
     ['Turns', String(task.turns)],
     ['Tokens', task.usage ? `${task.usage.totalTokens}${used === null ? '' : `, context ${used} % full`}` : null],
     ['Time', task.endedAt === null ? null : formatDuration(task.endedAt - task.createdAt)],
-    ['Spawned by', task.spawnedBy],
+    ['Spawned by', clientOf(task.spawnedBy)],
     ['Thread', task.threadId],
   ];
   const tooltip = new vscode.MarkdownString();

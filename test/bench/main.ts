@@ -197,13 +197,13 @@ async function deltas(): Promise<void> {
   for (let round = 0; round < 3; round++) {
     const worker = await startWorker(rig);
     const first = await worker.tasks.spawn({ prompt: 'say warm' }, 'bench');
-    await worker.tasks.wait({ caller: 'bench', ids: [first.id], until: 'all', timeoutMs: 10_000 });
+    await worker.tasks.wait({ caller: 'bench', about: [first.id], until: 'all', timeoutMs: 10_000 });
     const loop = monitorEventLoopDelay({ resolution: 1 });
     loop.enable();
     ours.push(
       await time(async () => {
         const { id } = await worker.tasks.spawn({ prompt }, 'bench');
-        await worker.tasks.wait({ caller: 'bench', ids: [id], until: 'all', timeoutMs: 60_000 });
+        await worker.tasks.wait({ caller: 'bench', about: [id], until: 'all', timeoutMs: 60_000 });
       }),
     );
     loop.disable();

@@ -141,7 +141,7 @@ it('five tasks at once', async () => {
 it('a command that comes back after its turn had completed is ended with the task', async () => {
   const marked = uniqueSleep();
   const { id } = await worker.tasks.spawn({ prompt: `bg: ${marked}\nsay it runs in the background` }, caller);
-  const { tasks } = await worker.tasks.wait({ caller, ids: [id], until: 'all', timeoutMs: 15_000 });
+  const { tasks } = await worker.tasks.wait({ caller, about: [id], until: 'all', timeoutMs: 15_000 });
   expect(tasks[0]).toMatchObject({ status: 'completed', finalMessage: 'it runs in the background' });
   expect(processesWith(marked)).toEqual([]);
 });
@@ -166,7 +166,7 @@ it('a hung model', async () => {
 
 it('a pending approval', async () => {
   const { id } = await worker.tasks.spawn({ prompt: 'run: true', approvalPolicy: 'untrusted' }, caller);
-  await worker.tasks.wait({ caller, ids: [id], until: 'any', timeoutMs: 15_000 });
+  await worker.tasks.wait({ caller, about: [id], until: 'any', timeoutMs: 15_000 });
   await cancel(id);
   expect(worker.tasks.get(id)).toMatchObject({ pending: [], answered: { by: 'stop', outcome: 'withdrawn' } });
 });

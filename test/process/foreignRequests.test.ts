@@ -83,7 +83,7 @@ it.each([
 });
 
 async function finish(id: string): Promise<TaskSnapshot> {
-  const { tasks } = await worker.tasks.wait({ caller, ids: [id], until: 'all', timeoutMs: 10_000 });
+  const { tasks } = await worker.tasks.wait({ caller, about: [id], until: 'all', timeoutMs: 10_000 });
   expect(tasks[0]).toMatchObject({ status: 'completed' });
   return tasks[0]!;
 }

@@ -46,7 +46,7 @@ async function asks(id: string): Promise<TaskSnapshot> {
 }
 
 async function finish(id: string): Promise<TaskSnapshot> {
-  const { tasks, timedOut } = await worker.tasks.wait({ caller, ids: [id], until: 'all', timeoutMs: 20_000 });
+  const { tasks, timedOut } = await worker.tasks.wait({ caller, about: [id], until: 'all', timeoutMs: 20_000 });
   expect(timedOut, worker.lines.join('\n')).toBe(false);
   return tasks[0]!;
 }

@@ -121,7 +121,7 @@ const each = Object.entries(kinds);
 /** A task that has asked its first question. */
 async function asking(prompt: string): Promise<TaskSnapshot> {
   const { id } = await worker.tasks.spawn({ prompt }, caller);
-  const { tasks } = await worker.tasks.wait({ caller, ids: [id], until: 'any', timeoutMs: 20_000 });
+  const { tasks } = await worker.tasks.wait({ caller, about: [id], until: 'any', timeoutMs: 20_000 });
   expect(tasks[0], worker.lines.join('\n')).toMatchObject({ status: 'input_required' });
   // Another one may have come at the same time.
   expect(tasks[0]!.pending[0]).toMatchObject({ id: 'r1' });
@@ -129,7 +129,7 @@ async function asking(prompt: string): Promise<TaskSnapshot> {
 }
 
 async function finish(id: string): Promise<TaskSnapshot> {
-  const { tasks, timedOut } = await worker.tasks.wait({ caller, ids: [id], until: 'all', timeoutMs: 20_000 });
+  const { tasks, timedOut } = await worker.tasks.wait({ caller, about: [id], until: 'all', timeoutMs: 20_000 });
   expect(timedOut, worker.lines.join('\n')).toBe(false);
   return tasks[0]!;
 }
@@ -206,7 +206,7 @@ function wrongAnswers(question: RequestQuestion): Answer[] {
 
 async function finishThroughNews(id: string): Promise<TaskSnapshot> {
   for (;;) {
-    const { tasks } = await worker.tasks.wait({ caller, ids: [id], until: 'any', timeoutMs: 20_000 });
+    const { tasks } = await worker.tasks.wait({ caller, about: [id], until: 'any', timeoutMs: 20_000 });
     if (tasks[0]!.status !== 'input_required' && tasks[0]!.status !== 'working') return tasks[0]!;
   }
 }

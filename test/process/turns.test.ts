@@ -21,7 +21,7 @@ afterEach(async () => {
 const caller = 'test';
 
 async function finish(id: string, timeoutMs = 30_000): Promise<TaskSnapshot> {
-  const { tasks, timedOut } = await worker.tasks.wait({ caller, ids: [id], until: 'all', timeoutMs });
+  const { tasks, timedOut } = await worker.tasks.wait({ caller, about: [id], until: 'all', timeoutMs });
   expect(timedOut, worker.lines.join('\n')).toBe(false);
   return tasks[0]!;
 }
@@ -139,7 +139,7 @@ describe('a task on the real Codex', () => {
     );
     const { tasks } = await worker.tasks.wait({
       caller,
-      ids: spawned.map(({ id }) => id),
+      about: spawned.map(({ id }) => id),
       until: 'all',
       timeoutMs: 50_000,
     });
@@ -316,7 +316,7 @@ describe('trouble', () => {
     await untilStatus(ids[1]!, (task) => task.lastCommand !== null);
     const before = worker.serverPid!;
     process.kill(before, 'SIGKILL');
-    const { tasks } = await worker.tasks.wait({ caller, ids, until: 'all', timeoutMs: 10_000 });
+    const { tasks } = await worker.tasks.wait({ caller, about: ids, until: 'all', timeoutMs: 10_000 });
     expect(tasks.map((task) => task.error?.code)).toEqual(['codex_crashed', 'codex_crashed', 'codex_crashed']);
     expect(await run({ prompt: 'say alive' })).toMatchObject({ status: 'completed', finalMessage: 'alive' });
     await worker.tasks.message(ids[0]!, { text: 'say resumed', mode: 'auto' }, caller);

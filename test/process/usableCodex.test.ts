@@ -116,6 +116,6 @@ it('a sandbox that cannot start is found before the first task, and explained', 
   });
   expect(worker?.tasks.snapshots()).toEqual([]);
   const task = await worker!.tasks.spawn({ prompt: 'say hi', sandbox: 'danger-full-access' }, 'test');
-  const { tasks } = await worker!.tasks.wait({ caller: 'test', ids: [task.id], until: 'all', timeoutMs: 20_000 });
+  const { tasks } = await worker!.tasks.wait({ caller: 'test', about: [task.id], until: 'all', timeoutMs: 20_000 });
   expect(tasks[0]).toMatchObject({ status: 'completed' });
 });

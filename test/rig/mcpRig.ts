@@ -42,7 +42,6 @@ export async function startTestHost(
     elicitation: () => true,
     transport,
     token,
-    windowCaller: 'window',
     ...limits,
   });
   return Object.assign(host, { token });

@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { findCodex, isOlder, type SearchPlace } from '../../src/codex/findCodex';
-import { LineSplitter, lineLimit } from '../../src/process/lineSplitter';
+import { LineSplitter, lineLimit } from '../../src/base/lineSplitter';
 import { RpcLostError, RpcPeer, type ServerRequest } from '../../src/codex/rpc';
 import { unwrapShell } from '../../src/codex/shellCommand';
 

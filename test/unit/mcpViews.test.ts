@@ -20,7 +20,7 @@ import { base, command, pending } from '../fakes/snapshots';
 function waited(tasks: readonly TaskSnapshot[], asks = tasks.find(({ pending }) => pending.length > 0)): WaitResult {
   const request = asks?.pending[0];
   const shown = asks && request ? { taskId: asks.id, request } : null;
-  return { tasks, more: 0, shown, newAnswers: new Map(), timedOut: false };
+  return { tasks, more: 0, shown, newAnswers: new Map(), timedOut: false, elsewhere: null };
 }
 
 const context = { now: 9_000, advice: { agentMayAccept: () => true, personPresent: true } };

@@ -5,7 +5,7 @@ import { CallError } from '../../src/core/errors';
 import { type Answer, declined, type RequestQuestion } from '../../src/core/pendingRequest';
 import type { StoredTask, WorkerSettings } from '../../src/core/ports';
 import type { TaskSnapshot } from '../../src/core/taskSnapshot';
-import { person } from '../../src/core/news';
+import { person } from '../../src/core/caller';
 import { TaskManager } from '../../src/core/taskManager';
 import { FakeAgent, type FakeThread } from '../fakes/fakeAgent';
 import { FakeJournal } from '../fakes/fakeJournal';
@@ -568,7 +568,7 @@ describe('what was found once', () => {
     const { id, thread } = await running();
     thread.ask();
     await expect(tasks.respond(id, undefined, accept, asAgent)).rejects.toThrow('newer than what you were told');
-    await tasks.wait({ caller: 'caller', ids: [id], until: 'any', timeoutMs: 0 });
+    await tasks.wait({ caller: 'caller', about: [id], until: 'any', timeoutMs: 0 });
     expect(await tasks.respond(id, undefined, accept, asAgent)).toMatchObject({ id: 'r1' });
   });
 
@@ -661,7 +661,7 @@ describe('tasks of an earlier run', () => {
     journal.stored = [was('a-b-1', ended), was('a-b-2', { ...ended, endedAt: Date.now() - 3_600_001 })];
     await tasks.restore();
     expect(tasks.snapshots()).toMatchObject([{ id: 'a-b-1', status: 'completed', finalMessage: 'done', diff: '+x' }]);
-    expect((await tasks.wait({ caller: 'caller', until: 'any', timeoutMs: 0 })).tasks).toEqual([]);
+    expect((await tasks.wait({ caller: 'caller', about: 'own', until: 'any', timeoutMs: 0 })).tasks).toEqual([]);
     expect([journal.metas, journal.removed]).toEqual([[], ['a-b-2']]);
     await tasks.message('a-b-1', { text: 'more', mode: 'auto' }, 'caller');
     expect(agent.threads[0]).toMatchObject({ id: 'thread of a-b-1', inputs: [{ text: 'more' }] });
@@ -1048,7 +1048,7 @@ describe('the same call again', () => {
 describe('waiting', () => {
   it('reports an end once, and again after another turn', async () => {
     const { id, thread } = await running();
-    const wait = (timeoutMs = 0) => tasks.wait({ caller: 'caller', until: 'any', timeoutMs });
+    const wait = (timeoutMs = 0) => tasks.wait({ caller: 'caller', about: 'own', until: 'any', timeoutMs });
     const waiting = wait(5_000);
     thread.end();
     expect((await waiting).tasks.map((task) => task.status)).toEqual(['completed']);
@@ -1057,14 +1057,14 @@ describe('waiting', () => {
     thread.end();
     await vi.waitFor(() => expect(tasks.get(id).status).toBe('completed'));
     expect((await wait()).tasks.map((task) => task.id)).toEqual([id]);
-    expect((await tasks.wait({ caller: 'other', until: 'any', timeoutMs: 0 })).tasks).toHaveLength(1);
+    expect((await tasks.wait({ caller: 'other', about: 'all', until: 'any', timeoutMs: 0 })).tasks).toHaveLength(1);
   });
 
   it('ends at once when the worker stops, and when the call is cancelled', async () => {
     const { id } = await running();
     const abort = new AbortController();
-    const cancelled = tasks.wait({ caller: 'a', ids: [id], until: 'any', timeoutMs: 60_000, signal: abort.signal });
-    const stopped = tasks.wait({ caller: 'b', ids: [id], until: 'any', timeoutMs: 60_000 });
+    const cancelled = tasks.wait({ caller: 'a', about: [id], until: 'any', timeoutMs: 60_000, signal: abort.signal });
+    const stopped = tasks.wait({ caller: 'b', about: [id], until: 'any', timeoutMs: 60_000 });
     abort.abort(new Error('no longer'));
     await expect(cancelled).rejects.toThrow('no longer');
     const ending = expect(stopped).rejects.toMatchObject({ code: 'shutting_down' });

@@ -1,5 +1,6 @@
 import type { ElicitRequestFormParams, ElicitResult, ToolAnnotations } from '@modelcontextprotocol/sdk/types.js';
-import type { CallerId } from '../../core/news';
+import type { CallerId } from '../../core/caller';
+import type { SpawnCall } from '../../core/spawnCalls';
 import type { TaskManager } from '../../core/taskManager';
 import type { ObjectSchema } from '../schemas';
 
@@ -16,15 +17,10 @@ export interface ToolCall {
   readonly signal: AbortSignal;
   /** Shows the caller what happens while it waits; absent when it does not want that. */
   readonly progress: ((message: string) => void) | undefined;
-  /**
-   * Names a call so that its repetition can be recognised, by what the client says of its conversation; undefined when
-   * it says nothing.
-   */
-  readonly retryKey: string | undefined;
   /** Asks the person behind the caller; absent when the caller cannot do that, or nobody wants it. */
   readonly elicit: Elicit | undefined;
-  /** Resolves to whether the answer reached the caller. */
-  readonly delivered: Promise<boolean>;
+  /** How its repetition is recognised. */
+  readonly sent: SpawnCall;
 }
 
 export interface ToolContext {

@@ -1,17 +1,20 @@
 import type { TaskId } from '../../core/taskId';
 import type { TaskSnapshot } from '../../core/taskSnapshot';
+import type { WaitAbout } from '../../core/waiting';
 import { Elicitations } from '../elicitations';
 import type { TaskListResult, TaskResult } from '../schemas';
 import { summaryOf, taskListResult, taskResult } from '../taskView';
 import type { ToolCall, ToolContext } from './tool';
 
 export interface WaitRequest {
-  /** One id gives one task's result; several or none give a list. */
+  /** One id gives one task's result; several, `all` or none, which is the caller's own, give a list. */
   readonly ids: TaskId | readonly TaskId[] | undefined;
   readonly until: 'any' | 'all';
   readonly timeoutMs: number;
 }
 
+/** What names everybody's tasks; no task has this id. */
+const everyTask = 'all';
 const progressEveryMs = 1_000;
 
 /**
@@ -23,18 +26,27 @@ export async function waitAndView(
   call: ToolCall,
   { tasks, now }: ToolContext,
 ): Promise<TaskResult | TaskListResult> {
-  const ids = typeof wanted === 'string' ? [wanted] : wanted;
+  const about = aboutOf(wanted);
   const { caller, signal, elicit } = call;
   const onProgress = call.progress && throttled(call.progress, now);
-  const elicitations = elicit && timeoutMs > 0 ? new Elicitations({ tasks, call, elicit, ids, timeoutMs }) : undefined;
+  const elicitations =
+    elicit && timeoutMs > 0 ? new Elicitations({ tasks, call, elicit, about, timeoutMs }) : undefined;
   try {
-    const result = await tasks.wait({ caller, ids, until, timeoutMs, signal, onProgress, caredFor: elicitations });
+    const result = await tasks.wait({ caller, about, until, timeoutMs, signal, onProgress, caredFor: elicitations });
     const view = { now: now(), advice: tasks };
     const [only] = result.tasks;
-    return typeof wanted === 'string' && only ? taskResult(only, result, view) : taskListResult(result, view);
+    return about !== 'all' && typeof wanted === 'string' && only
+      ? taskResult(only, result, view)
+      : taskListResult(result, view);
   } finally {
     elicitations?.dispose();
   }
+}
+
+function aboutOf(wanted: WaitRequest['ids']): WaitAbout {
+  if (wanted === undefined) return 'own';
+  if (wanted === everyTask) return 'all';
+  return typeof wanted === 'string' ? [wanted] : wanted;
 }
 
 function throttled(progress: (message: string) => void, now: () => number): (tasks: readonly TaskSnapshot[]) => void {

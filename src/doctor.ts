@@ -2,6 +2,7 @@ import { access, constants, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { findCodex, thisMachine } from './codex/findCodex';
 import { probeSandbox } from './codex/sandboxProbe';
+import { probeDoor, type ServerDefinition } from './doorProbe';
 import { CallError, messageOf } from './core/errors';
 import { run } from './process/childProcess';
 import { readAnyRecord, readRecord, recordPath } from './process/keeperFiles';
@@ -15,8 +16,10 @@ export interface DoctorOptions {
   readonly ownsStore: boolean;
   readonly codexPath: string | null;
   readonly extensionDir: string | null;
-  /** Where MCP is served, in words. */
-  readonly endpoint: string;
+  /** How MCP is served: what a client is given, or in words where there is nothing to go through. */
+  readonly endpoint: ServerDefinition | string;
+  /** What else was found, by whoever asks. */
+  readonly more?: readonly Finding[];
   /** In words. */
   readonly policy: string;
   /** Repairs what can be repaired. */
@@ -32,6 +35,8 @@ export interface Finding {
   readonly advice?: string;
   /** Whether a repair would help. */
   readonly repairable?: boolean;
+  /** A change of the person's settings that would help. */
+  readonly offers?: 'agentsWindow';
 }
 
 /** Looks at everything that a task needs. Never rejects: what cannot be looked at is a finding. */
@@ -43,9 +48,14 @@ export async function examine(options: DoctorOptions): Promise<readonly Finding[
     await guarded('Store', () => examineStore(options)),
     await guarded('Processes', () => examineProcesses(options)),
     { part: 'Policy', state: 'ok', text: options.policy } as const,
-    { part: 'MCP', state: 'ok', text: options.endpoint } as const,
+    await examineEndpoint(options.endpoint),
+    ...(options.more ?? []),
   ];
   return parts;
+}
+
+async function examineEndpoint(endpoint: ServerDefinition | string): Promise<Finding> {
+  return typeof endpoint === 'string' ? { part: 'MCP', state: 'ok', text: endpoint } : probeDoor(endpoint);
 }
 
 /** A line a finding, for people. */

@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import { userDataDir } from './base/userDirs';
 import { CallError, messageOf } from './core/errors';
 import type { Log } from './core/ports';
 import { trustNotice } from './core/trustNotice';
@@ -14,7 +15,7 @@ import { RequestReview } from './ui/requestReview';
 import { codexPath, keepRunningMs, policyPath, settings } from './ui/settings';
 import { StatusBar } from './ui/statusBar';
 import { TaskTree } from './ui/taskTree';
-import { Worker } from './worker';
+import { Worker, writeLauncher } from './worker';
 
 /** Set by `npm start` when the model behind Codex is the scripted one. */
 const demo = process.env.CODEX_WORKER_DEMO === '1';
@@ -33,9 +34,12 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
   };
   const channel = own(vscode.window.createOutputChannel('Codex Worker', { log: true }));
   const log: Log = (level, message) => channel[level](message);
+  // At once, so that an agent which asks early waits for the window and not in vain.
+  const endpoint = new McpEndpoint(context, log);
   try {
     const stateDir = (context.storageUri ?? context.globalStorageUri).fsPath;
     const worker = await Worker.create({
+      dataDir: userDataDir(),
       stateDir,
       settings,
       log,
@@ -49,21 +53,34 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     worker
       .restore()
       .catch((error: unknown) => log('error', `The tasks could not be brought back: ${messageOf(error)}`));
-    const endpoint = await McpEndpoint.create(context, worker, log);
     stop = async () => {
       await endpoint.close();
       await worker.suspend();
     };
+    await endpoint.open(worker);
+    const launcher = writeLauncher({
+      storage: context.globalStorageUri.fsPath,
+      node: process.execPath,
+      program: context.asAbsolutePath('dist/stdio.js'),
+      dataDir: userDataDir(),
+    });
+    launcher.catch((error: unknown) => log('error', `The launcher for other clients is missing: ${messageOf(error)}`));
     void vscode.commands.executeCommand('setContext', ContextKey.demo, demo);
     const outputs = own(new TaskOutputs(worker.tasks));
     const tree = own(new TaskTree(worker.tasks, demo ? demoNotice : ''));
     const review = own(new RequestReview(worker.tasks));
     own(new Attention(worker.tasks, tree));
-    own(new StatusBar(worker, demo ? 'Codex (demo)' : 'Codex'));
+    own(new StatusBar(worker, endpoint, demo ? 'Codex (demo)' : 'Codex'));
     const callApprovals = own(new CallApprovals(worker.policies));
     own(new DecisionsView(worker.policies));
     const policyEditing = own(new PolicyEditing(worker.policies));
-    own(registerCommands({ worker, outputs, endpoint, review, callApprovals, policyEditing, log }));
+    own(
+      registerCommands({
+        ...{ worker, outputs, endpoint, review, callApprovals, policyEditing, log },
+        launcher: () => launcher,
+        extensionId: context.extension.id,
+      }),
+    );
   } catch (error) {
     log('error', error instanceof Error ? (error.stack ?? error.message) : messageOf(error));
     const text = error instanceof CallError ? `${error.message} ${error.hint}` : messageOf(error);

@@ -1,6 +1,6 @@
-import { homedir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
+import { userDataDir } from './base/userDirs';
 import { HumanError } from './core/errors';
 import { recoveries, type Recovery, type UsageLimitAction, usageLimitActions, type WorkerSettings } from './core/ports';
 import type { PolicyTest } from './policyCommands';
@@ -27,6 +27,11 @@ const help = `mcp-codex-worker ${version}: an MCP server on stdin and stdout tha
   --elicitation        asks the person behind a waiting client, by MCP elicitation, what a task asks
   --policy FILE        what callers may do without a person; default: a built-in policy. A workspace's
                        own .codex-worker/policy.yaml can only tighten it
+  --attach             works through the worker of the editor's window whose folder holds the current
+                       directory: its tasks, its approvals, its policy. Tasks outlive this program. With
+                       no such window it says what it looked for and ends with exit code 3
+  --attach-or-serve    the same, but with no such window it serves tasks of its own
+  --window DIR | ID    the window to attach to: one that has DIR open, or the one of that id
   --version, --help
 
   policy validate FILE     lists every mistake with its line and column
@@ -40,12 +45,18 @@ const help = `mcp-codex-worker ${version}: an MCP server on stdin and stdout tha
                        an earlier run left; takes --state-dir and --codex-path
 `;
 
+export type AttachMode = 'no' | 'only' | 'orServe';
+
 export interface ProgramOptions {
   /** What to do instead of serving, such as `doctor`; empty to serve. */
   readonly command: readonly string[];
   readonly repair: boolean;
   /** The call that `policy test` looks at. */
   readonly call: PolicyTest;
+  /** Whether to work through a window of the editor, and what to do when there is none. */
+  readonly attach: AttachMode;
+  /** The window to attach to: a directory or an id; null for the one that has the current directory open. */
+  readonly window: string | null;
   readonly roots: readonly string[];
   readonly stateDir: string;
   readonly codexPath: string | null;
@@ -80,6 +91,9 @@ export function parseCommandLine(args: readonly string[]): ProgramOptions | null
       tool: { type: 'string' },
       args: { type: 'string' },
       session: { type: 'string' },
+      attach: { type: 'boolean' },
+      'attach-or-serve': { type: 'boolean' },
+      window: { type: 'string' },
       version: { type: 'boolean' },
       help: { type: 'boolean' },
     },
@@ -93,8 +107,10 @@ export function parseCommandLine(args: readonly string[]): ProgramOptions | null
     command: positionals,
     repair: values.repair ?? false,
     call: { tool: values.tool ?? '', args: values.args ?? '{}', session: values.session ?? 'stdio' },
+    attach: values['attach-or-serve'] ? 'orServe' : (values.attach ?? values.window !== undefined) ? 'only' : 'no',
+    window: values.window ?? null,
     roots: (values.root ?? [process.cwd()]).map((root) => resolve(root)),
-    stateDir: resolve(values['state-dir'] ?? defaultStateDir()),
+    stateDir: resolve(values['state-dir'] ?? userDataDir()),
     codexPath: values['codex-path'] === undefined ? null : resolve(values['codex-path']),
     allowFullAccess: values['allow-full-access'] ?? false,
     policy: values.policy === undefined ? null : resolve(values.policy),
@@ -140,14 +156,6 @@ function oneOf<T extends string>(option: string, values: readonly T[], text: str
   const known = values.find((one) => one === text);
   if (known) return known;
   throw new HumanError(`${option} "${text}" is none of ${values.join(', ')}.`);
-}
-
-/** The user's data directory on this platform. */
-function defaultStateDir(): string {
-  const { env, platform } = process;
-  if (platform === 'win32') return join(env.LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local'), 'codex-worker');
-  if (platform === 'darwin') return join(homedir(), 'Library', 'Application Support', 'codex-worker');
-  return join(env.XDG_DATA_HOME ?? join(homedir(), '.local', 'share'), 'codex-worker');
 }
 
 export function settingsOf(options: ProgramOptions): WorkerSettings {

@@ -3,7 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { HumanError, messageOf } from './core/errors';
+import { findWindow, serveAttached } from './attachCommand';
+import { userDataDir } from './base/userDirs';
+import { CallError, HumanError, messageOf } from './core/errors';
 import { hashOf } from './core/hash';
 import type { LogLevel } from './core/ports';
 import { trustNotice } from './core/trustNotice';
@@ -18,8 +20,18 @@ import {
   validatePolicy,
 } from './policyCommands';
 import { parseCommandLine, type ProgramOptions, settingsOf } from './programOptions';
+import { StdioClient } from './pipe/stdioClient';
 import { version } from './version';
-import { accountKey, findSharedWorker, serveThrough, StdioClient, Worker, type WorkerOptions } from './worker';
+import {
+  accountKey,
+  findSharedWorker,
+  isBelowOurServer,
+  refuseStdio,
+  serveThrough,
+  type SharedCaller,
+  Worker,
+  type WorkerOptions,
+} from './worker';
 
 const successorMs = 60_000;
 
@@ -78,11 +90,34 @@ async function main(): Promise<void> {
     process.exitCode = await runCommand(options);
     return;
   }
+  const stopped = stopSignal();
+  if (options.attach !== 'no') {
+    const window = await findWindow(options.window);
+    if (!('looked' in window)) {
+      // What was in flight is refused when the window goes: clients wait with limits of their own.
+      const client = new StdioClient(process.stdin, process.stdout, { repeats: () => false });
+      return serveAttached(client, window, (message) => log('info', message), stopped);
+    }
+    process.stderr.write(`${window.looked}\n`);
+    if (options.attach === 'only') {
+      process.exitCode = noWindow;
+      return;
+    }
+  }
+  if (await isBelowOurServer()) return refuseStdio(version, nested, stopped);
   await assertRoots(options.roots);
   if (options.policy !== null) await assertPolicy(options.policy);
-  const client = new StdioClient(process.stdin, process.stdout);
-  await serve(client, options);
+  const client = new StdioClient(process.stdin, process.stdout, { repeats: (tool) => tool === 'wait-task' });
+  await serve(client, options, stopped);
 }
+
+/** The exit code of `--attach` without a window. */
+const noWindow = 3;
+
+/** Each thread of a task would own another worker, which nobody ends. */
+const nested = new CallError('not_available', 'This program was started by Codex inside a task of Codex Worker.', {
+  hint: 'Do the work yourself: tasks do not start tasks.',
+});
 
 /** A program that has the store may just start, or be on its way out, in ms. */
 const otherStartsMs = 2_000;
@@ -94,8 +129,8 @@ const lookEveryMs = 50;
  * Serves the client: with a worker of this program, or through that of another one on the same store which wants the same, or
  * beside one that wants something else. When the other one goes away, its tasks are taken over.
  */
-async function serve(client: StdioClient, options: ProgramOptions): Promise<void> {
-  const stopped = stopSignal();
+async function serve(client: StdioClient, options: ProgramOptions, stopped: Promise<unknown>): Promise<void> {
+  const session = process.env.COPILOT_AGENT_SESSION_ID;
   const choices = await choicesOf(options);
   // Who worked through another program keeps its name, under which its tasks are known.
   let caller = 'stdio';
@@ -105,12 +140,12 @@ async function serve(client: StdioClient, options: ProgramOptions): Promise<void
       await sole.share(choices).catch((error: unknown) => {
         log('warn', `Other programs cannot work through this one: ${messageOf(error)}`);
       });
-      return serveWith(sole, client, caller, stopped);
+      return serveWith(sole, client, { caller, session }, stopped);
     }
     const other = await findSharedWorker(options.stateDir, choices);
     const own = caller === 'stdio' ? `stdio ${randomUUID()}` : caller;
     const began = performance.now();
-    const end = other ? await serveThrough(other, client, own, stopped) : 'unreachable';
+    const end = other ? await serveThrough(other, client, { caller: own, session }, stopped) : 'unreachable';
     if (end === 'clientGone') return;
     if (end === 'workerGone') {
       // Also for a client that is gone by now: what it began has to end.
@@ -122,18 +157,19 @@ async function serve(client: StdioClient, options: ProgramOptions): Promise<void
     if (performance.now() >= deadline) break;
     await delay(lookEveryMs);
   }
-  return serveWith(await Worker.create({ ...workerOptions(options), lockWaitMs: 0 }), client, caller, stopped);
+  const beside = await Worker.create({ ...workerOptions(options), lockWaitMs: 0 });
+  return serveWith(beside, client, { caller, session }, stopped);
 }
 
 async function serveWith(
   worker: Worker,
   client: StdioClient,
-  caller: string,
+  who: SharedCaller,
   stopped: Promise<unknown>,
 ): Promise<void> {
   worker.restore().catch((error: unknown) => log('error', `The tasks could not be brought back: ${messageOf(error)}`));
-  await worker.serveStdio(client, caller, stopped);
-  await worker.leave(caller);
+  await worker.serveStdio(client, who, stopped);
+  await worker.leave(who.caller);
 }
 
 /** Resolves when the process is told to end. */
@@ -154,6 +190,7 @@ async function choicesOf(options: ProgramOptions): Promise<string> {
 
 function workerOptions(options: ProgramOptions): WorkerOptions {
   return {
+    dataDir: userDataDir(),
     stateDir: options.stateDir,
     settings: settingsOf(options),
     log,

@@ -1,6 +1,8 @@
 import { mkdir } from 'node:fs/promises';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { type Client, findClients, plainEntry } from './clients/clients';
 import { CodexAgent } from './codex/codexAgent';
 import { type CodexBinary, findCodex, thisMachine } from './codex/findCodex';
 import { callerId, clientOf } from './core/caller';
@@ -12,9 +14,11 @@ import { TaskManager } from './core/taskManager';
 import { type DoctorOptions, examine, type Finding } from './doctor';
 import { type HttpHost, type McpTransport, startHttpHost } from './mcp/httpHost';
 import { createTools, listedTool } from './mcp/mcpServer';
-import { Sharing } from './mcp/sharing';
-import type { StdioClient } from './mcp/stdioClient';
+import type { Identify } from './mcp/callers';
+import { type SharedCaller, Sharing } from './mcp/sharing';
+import { WindowDoor } from './mcp/windowDoor';
 import { serveStdio } from './mcp/stdioHost';
+import type { StdioClient } from './pipe/stdioClient';
 import { Policies } from './policy/policies';
 import { readRecord } from './process/keeperFiles';
 import { endLeftServer, KeeperHost } from './process/keeperLink';
@@ -25,16 +29,32 @@ import { TaskFiles } from './store/taskFiles';
 import { version } from './version';
 
 export { describeFindings, type Finding } from './doctor';
+export { isBelowOurServer } from './process/ancestry';
+export { refuseStdio } from './mcp/refusingHost';
 export { accountKey } from './codex/codexAccount';
-export { findSharedWorker, serveThrough } from './mcp/sharing';
-export { StdioClient } from './mcp/stdioClient';
+export { findSharedWorker, serveThrough, type SharedCaller } from './mcp/sharing';
+export type { WindowDoor } from './mcp/windowDoor';
+export type { ServerDefinition } from './doorProbe';
+export type { Client, ClientState } from './clients/clients';
 export type { AuditLine } from './policy/audit';
+export { writeLauncher } from './clients/launcher';
 export { builtInText, scaffoldText } from './policy/builtIn';
 export { type Policies, workspaceFile } from './policy/policies';
 export { readPolicy } from './policy/readPolicy';
 export { type HttpHost, type McpTransport, newToken, transports as mcpTransports } from './mcp/httpHost';
 
+/** What a person can connect to this window. */
+export interface ConnectableClients {
+  readonly clients: readonly Client[];
+  /** For any other client. */
+  readonly plain: string;
+  /** The server itself, where it is reached without the pipe. */
+  readonly direct: { readonly uri: string; readonly token: string } | null;
+}
+
 export interface WorkerOptions {
+  /** The user's data directory, in which doors and windows are found. */
+  readonly dataDir: string;
   /** Where the tasks' files go; made when it is missing. */
   readonly stateDir: string;
   readonly settings: WorkerSettings;
@@ -79,6 +99,8 @@ export class Worker implements Disposable {
   private readonly log: Log;
   /** Where the tasks' files are: beside the wanted directory when another program works in that. */
   readonly stateDir: string;
+  /** The number of the store beside the wanted one; 0 for the wanted one. */
+  readonly beside: number;
   private readonly lock: StoreLock;
   private readonly options: WorkerOptions;
   private readonly settings: WorkerSettings;
@@ -87,12 +109,13 @@ export class Worker implements Disposable {
   /** What agents may do. */
   readonly policies: Policies;
 
-  private constructor(options: WorkerOptions, { dir, lock, processes, journal }: Store, policies: Policies) {
+  private constructor(options: WorkerOptions, { dir, beside, lock, processes, journal }: Store, policies: Policies) {
     const { settings, log, env, threadConfig, dynamicTools, lingerMs } = options;
     this.log = log;
     this.options = options;
     this.policies = this.owned.add(policies);
     this.stateDir = dir;
+    this.beside = beside;
     this.lock = lock;
     this.settings = settings;
     this.agent = this.owned.add(
@@ -163,13 +186,29 @@ export class Worker implements Disposable {
   }
 
   /** Serves an MCP client over its streams until it goes away or `stopped` resolves. */
-  serveStdio(client: StdioClient, caller: string, stopped: Promise<unknown>): Promise<void> {
-    return serveStdio(this.mcpParts(), client, (_name, conversation) => callerId(caller, conversation), stopped);
+  serveStdio(client: StdioClient, { caller, session }: SharedCaller, stopped: Promise<unknown>): Promise<void> {
+    const identify: Identify = (_name, conversation) => callerId(caller, conversation ?? session ?? null);
+    return serveStdio(this.mcpParts(), client, identify, stopped);
+  }
+
+  /** Opens the door for pipes into this window; close the result before the worker. */
+  openDoor(): Promise<WindowDoor> {
+    return WindowDoor.open({
+      ...this.mcpParts(),
+      dataDir: this.options.dataDir,
+      tools: this.mcpVersion,
+      onAttached: (client) => this.policies.gate.noteAttached(client),
+    });
   }
 
   /** Lets other programs that made the same choices work through this one. */
   async share(choices: string): Promise<void> {
-    this.sharing = await Sharing.start({ ...this.mcpParts(), stateDir: this.stateDir, choices });
+    this.sharing = await Sharing.start({
+      ...this.mcpParts(),
+      stateDir: this.stateDir,
+      dataDir: this.options.dataDir,
+      choices,
+    });
   }
 
   /**
@@ -218,8 +257,18 @@ export class Worker implements Disposable {
     await this.end();
   }
 
+  /** The clients that can be connected; `launcher` is the path that they are given. */
+  async clients(launcher: string, folder: string | null): Promise<Pick<ConnectableClients, 'clients' | 'plain'>> {
+    const codex = await locate(this.options).then(
+      ({ path }) => path,
+      () => null,
+    );
+    const clients = await findClients({ home: homedir(), env: process.env, launcher, folder, codex });
+    return { clients, plain: plainEntry(launcher) };
+  }
+
   /** Looks at everything that a task needs; see doctor.ts. */
-  examine(how: Pick<DoctorOptions, 'repair' | 'endpoint' | 'policy'>): Promise<readonly Finding[]> {
+  examine(how: Pick<DoctorOptions, 'repair' | 'endpoint' | 'policy' | 'more'>): Promise<readonly Finding[]> {
     const { codexPath, extensionDir } = this.options;
     return examine({
       ...how,
@@ -254,6 +303,7 @@ function locate(options: WorkerOptions): Promise<CodexBinary> {
 
 interface Store {
   readonly dir: string;
+  readonly beside: number;
   readonly lock: StoreLock;
   readonly processes: ProcessRegistry;
   readonly journal: TaskFiles;
@@ -268,14 +318,14 @@ async function lockAnyhow({ stateDir, log, lockWaitMs = defaultLockWaitMs }: Wor
   return store;
 }
 
-async function openStore({ dir, lock }: LockedStore, log: Log): Promise<Store> {
+async function openStore({ dir, beside, lock }: LockedStore, log: Log): Promise<Store> {
   const processes = new ProcessRegistry(dir);
   // With a keeper the tasks are at work; without one nothing of them may be.
   if (!(await readRecord(dir))) {
     await endLeftServer(dir);
     await reap(processes, log);
   }
-  return { dir, lock, processes, journal: await TaskFiles.open(dir, log) };
+  return { dir, beside, lock, processes, journal: await TaskFiles.open(dir, log) };
 }
 
 /** Has what goes wrong with the directory told as that. */
@@ -296,14 +346,14 @@ async function reap(processes: ProcessRegistry, log: Log): Promise<void> {
   }
 }
 
-type LockedStore = Pick<Store, 'dir' | 'lock'>;
+type LockedStore = Pick<Store, 'dir' | 'beside' | 'lock'>;
 
-async function lockStore(dir: string, waitMs: number): Promise<LockedStore | null> {
+async function lockStore(dir: string, waitMs: number, beside = 0): Promise<LockedStore | null> {
   await mkdir(dir, { recursive: true, mode: 0o700 });
   const deadline = performance.now() + waitMs;
   for (;;) {
     const lock = await takeStoreLock(dir);
-    if (lock) return { dir, lock };
+    if (lock) return { dir, beside, lock };
     if (performance.now() >= deadline) return null;
     await delay(lockEveryMs);
   }
@@ -311,7 +361,7 @@ async function lockStore(dir: string, waitMs: number): Promise<LockedStore | nul
 
 async function lockBeside(dir: string): Promise<LockedStore> {
   for (let index = 1; index <= besideLimit; index++) {
-    const store = await lockStore(join(dir, 'beside', String(index)), 0);
+    const store = await lockStore(join(dir, 'beside', String(index)), 0, index);
     if (store) return store;
   }
   throw new Error(`${besideLimit} programs work there already.`);

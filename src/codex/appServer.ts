@@ -7,6 +7,7 @@ import type { Disposable } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { CallError, messageOf } from '../core/errors';
 import type { Log } from '../core/ports';
+import { serverMarker } from '../process/ancestry';
 import type { ServerHost, ServerProcess } from '../process/serverProcess';
 import { accountKey } from './codexAccount';
 import type { CodexBinary } from './findCodex';
@@ -198,7 +199,7 @@ export class AppServer implements Disposable {
     await this.options.host.forget();
     const purpose = await accountKey(env);
     const child = await this.options.host
-      .start({ file: binary.path, args: ['app-server', ...settings], env, purpose })
+      .start({ file: binary.path, args: ['app-server', ...settings], env: { ...env, [serverMarker]: '1' }, purpose })
       .catch((cause: unknown) => {
         throw unavailable(`Codex did not start: ${messageOf(cause)}`, cause);
       });

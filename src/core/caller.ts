@@ -20,6 +20,7 @@ export const person: CallerId = 'person';
 export const windowClient = 'window';
 
 const mark = '#';
+const attachedPrefix = 'attached ';
 const nameLimit = 100;
 const plainName = /^[\w.:@/-]{1,100}$/;
 
@@ -30,7 +31,12 @@ export function callerId(client: string, conversation: string | null): CallerId 
 
 /** A client that is known by the name that it gives itself. */
 export function attachedClient(name: string): string {
-  return `attached ${nameOf(name)}`;
+  return `${attachedPrefix}${nameOf(name)}`;
+}
+
+/** The name that an attached client gave itself. */
+export function nameOfAttached(client: string): string {
+  return client.slice(attachedPrefix.length);
 }
 
 /** The client of a caller. */

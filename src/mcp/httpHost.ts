@@ -1,9 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { listen, newLocalAddress } from '../base/localSocket';
 import { messageOf } from '../core/errors';
 import { windowClient } from '../core/caller';
 import type { Log } from '../core/ports';
@@ -39,8 +37,6 @@ export interface HttpHost {
 
 const idleLimitMs = 30 * 60_000;
 const keepAliveMs = 15_000;
-/** A socket's address has 104 bytes on macOS and 108 on Linux, its end included. */
-const socketPathLimit = 100;
 
 /** A new bearer token: 256 bits. */
 export function newToken(): string {
@@ -90,53 +86,15 @@ async function listenTcp(server: Server): Promise<Address> {
 }
 
 async function listenSocket(server: Server): Promise<Address> {
-  if (process.platform === 'win32') {
-    const path = pipePath();
-    await listen(server, { path });
-    return { uri: pipeUri(path), port: null, cleanUp: () => Promise.resolve() };
-  }
-  // mkdtemp makes the directory with mode 0700: nobody else gets at the socket, not even before its own mode is set.
-  const dir = await makeSocketDir();
-  const path = join(dir, 'mcp.sock');
-  await listen(server, { path });
-  await chmod(path, 0o600);
-  return {
-    uri: `unix://${path}#${endpointPath}`,
-    port: null,
-    cleanUp: () => rm(dir, { recursive: true, force: true }),
-  };
-}
-
-/** A new directory in the user's runtime directory, or in a temporary one where that is too long or not there. */
-async function makeSocketDir(): Promise<string> {
-  const longest = join('codex-worker-XXXXXX', 'mcp.sock').length + 1;
-  const parents = [process.env.XDG_RUNTIME_DIR ?? '', tmpdir(), '/tmp'];
-  const short = parents.filter((dir) => dir !== '' && Buffer.byteLength(dir) + longest < socketPathLimit);
-  for (const parent of short) {
-    const dir = await mkdtemp(join(parent, 'codex-worker-')).catch(() => null);
-    if (dir !== null) return dir;
-  }
-  throw new Error(`No directory for a socket can be made in ${short.join(', ')}.`);
-}
-
-/** A name that nobody can guess: on Windows the token is what keeps other users out. */
-function pipePath(): string {
-  return `\\\\.\\pipe\\codex-worker-${randomBytes(8).toString('hex')}`;
+  const { address, cleanUp } = await newLocalAddress();
+  await listen(server, { path: address });
+  const uri = process.platform === 'win32' ? pipeUri(address) : `unix://${address}#${endpointPath}`;
+  return { uri, port: null, cleanUp };
 }
 
 /** VS Code connects to the decoded path of a `pipe:` URI (read from its source). */
 export function pipeUri(path: string): string {
   return `pipe:${path.replaceAll('\\', '%5C')}#${endpointPath}`;
-}
-
-function listen(server: Server, where: { path: string } | { host: string; port: number }): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(where, () => {
-      server.off('error', reject);
-      resolve();
-    });
-  });
 }
 
 async function serve(

@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { CallError, invalidArgument, messageOf } from '../core/errors';
 import type { Log } from '../core/ports';
 import { cut } from './fit';
-import type { ErrorResult } from './schemas';
+import { toolFailure } from '../pipe/toolError';
 import { scoreboardUri } from './uris';
 
 /** The same JSON as structured content and as text: with the former, text does not reach the model (VS Code). */
@@ -11,20 +11,12 @@ export function success(value: Readonly<Record<string, unknown>>): CallToolResul
   return { content: [{ type: 'text', text: JSON.stringify(value) }], structuredContent: { ...value } };
 }
 
-/** `[CODE IN WORDS] message. hint` as text, the code and the rest as structured content. */
+/** A refusal as the caller gets it. */
 export function failure(error: CallError): CallToolResult {
   const message = cut(error.message, 3_000, scoreboardUri);
   const hint = cut(error.hint, 2_000, scoreboardUri);
   const { code, retryable, retryAfterMs } = error;
-  const body: ErrorResult['error'] = {
-    code,
-    message,
-    retryable,
-    hint,
-    ...(retryAfterMs === undefined ? {} : { retry_after_ms: retryAfterMs }),
-  };
-  const text = `[${code.replaceAll('_', ' ').toUpperCase()}] ${sentence(message)} ${hint}`;
-  return { isError: true, content: [{ type: 'text', text }], structuredContent: { error: body } };
+  return toolFailure({ code, message, hint, retryable, retryAfterMs });
 }
 
 /** Any thrown value as a refusal; what is no refusal is a bug, which is logged with its cause. */
@@ -34,10 +26,6 @@ export function failureOf(error: unknown, log: Log): CallToolResult {
   return failure(
     new CallError('internal', `The worker failed: ${messageOf(error)}`, { hint: 'See its log.', retryable: true }),
   );
-}
-
-function sentence(text: string): string {
-  return /[.!?]$/.test(text) ? text : `${text}.`;
 }
 
 /** Parses a tool's arguments. Throws `invalid_argument` with each wrong field and what is allowed. */

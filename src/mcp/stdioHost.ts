@@ -6,7 +6,7 @@ import type { TaskManager } from '../core/taskManager';
 import type { ToolGate } from '../core/toolGate';
 import { LineSplitter, lineLimit } from '../base/lineSplitter';
 import { createMcpServer, createTools } from './mcpServer';
-import type { StdioClient } from './stdioClient';
+import type { StdioClient } from '../pipe/stdioClient';
 
 export interface StdioHostOptions {
   readonly tasks: TaskManager;
@@ -28,7 +28,7 @@ export async function serveStdio(
   const server = createMcpServer({ ...options, tools: createTools() }, identify);
   const [input, output] = [new PassThrough(), new PassThrough()];
   const splitter = new LineSplitter(
-    (line) => client.hear(line),
+    (line) => void client.hear(line),
     () => options.log('error', 'An answer was too long for a line.'),
   );
   output.on('data', (chunk: Buffer) => splitter.push(chunk));

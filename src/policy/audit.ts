@@ -16,7 +16,7 @@ export interface AuditEvent {
   readonly keys: readonly string[];
   /** SHA-256 of the arguments' JSON with sorted keys; of the text where they were none. */
   readonly hash: string;
-  readonly decision: 'allowed' | 'denied' | 'asked' | 'malformed' | 'person';
+  readonly decision: 'allowed' | 'denied' | 'asked' | 'malformed' | 'person' | 'attached';
   readonly rule: string | null;
   /** Who approved or refused it, when somebody was asked. */
   readonly by: string | null;

@@ -111,6 +111,12 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
     });
   }
 
+  /** Takes note of a program that works through this window. */
+  noteAttached(client: string): void {
+    const about = { caller: client, client: null, tool: '', keys: [], hash: hashOf({}) };
+    this.options.audit({ ...about, decision: 'attached', rule: null, by: null, tasks: [] });
+  }
+
   /** Takes note of what the person did; nothing limits it. */
   notePerson(tool: string, args: Readonly<Record<string, unknown>>): void {
     const about = { caller: person, client: null, tool, keys: Object.keys(args), hash: hashOf(args) };

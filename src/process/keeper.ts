@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Backlog } from './backlog';
 import { type ChildProcess, startChild } from './childProcess';
-import { backlogPath, newAddress, recordPath, writeRecord } from './keeperFiles';
+import { backlogPath, recordPath, writeRecord } from './keeperFiles';
 import {
   commandSchema,
   controlLine,
@@ -16,6 +16,7 @@ import {
 import { signalProcess } from './killTree';
 import { claimLineage } from './lineage';
 import { LineSplitter } from '../base/lineSplitter';
+import { listen, newLocalAddress } from '../base/localSocket';
 import { identity, processTable } from './processTable';
 import { WorkWatch } from './workWatch';
 
@@ -85,12 +86,9 @@ export class Keeper {
   static async start(options: KeeperOptions): Promise<Keeper> {
     // The server and everything below it inherits the mark, which stays ours when the server is gone.
     const lineage = await claimLineage(process.pid);
-    const { address, cleanUp } = await newAddress();
+    const { address, cleanUp } = await newLocalAddress('lasting');
     const listener = createServer();
-    await new Promise<void>((resolve, reject) => {
-      listener.once('error', reject);
-      listener.listen(address, resolve);
-    });
+    await listen(listener, { path: address });
     const record = {
       version: 1,
       keeper: await identityOf(process.pid),

@@ -1,6 +1,4 @@
-import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { identity, processTable } from './processTable';
@@ -49,17 +47,4 @@ export async function readAnyRecord(stateDir: string): Promise<KeeperRecord | nu
   } catch {
     return null;
   }
-}
-
-/** A new address for a keeper: a socket in a directory that nobody else can enter, or a pipe that nobody can guess. */
-export async function newAddress(): Promise<{ readonly address: string; readonly cleanUp: () => Promise<void> }> {
-  if (process.platform === 'win32') {
-    return {
-      address: `\\\\.\\pipe\\codex-worker-${randomBytes(16).toString('hex')}`,
-      cleanUp: () => Promise.resolve(),
-    };
-  }
-  const dir = await mkdtemp(join(tmpdir(), 'codex-keeper-'));
-  await chmod(dir, 0o700);
-  return { address: join(dir, 'k.sock'), cleanUp: () => rm(dir, { recursive: true, force: true }) };
 }

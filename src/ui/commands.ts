@@ -8,9 +8,10 @@ import type { TaskSnapshot } from '../core/taskSnapshot';
 import { isTerminalStatus } from '../core/taskState';
 import { describeFindings, type Worker } from '../worker';
 import type { CallApprovals } from './callApprovals';
-import { connectionItems } from './connection';
+import { connectClient } from './connectClient';
 import { CommandId, ViewId } from './ids';
-import type { McpEndpoint } from './mcpEndpoint';
+import { examineAccess, supportAgentsWindow } from './mcpAccess';
+import { type McpEndpoint, serverName } from './mcpEndpoint';
 import type { TaskOutputs } from './outputs';
 import type { PolicyEditing } from './policyEditing';
 import { withoutLinks } from './plainText';
@@ -29,6 +30,9 @@ export interface CommandParts {
   readonly review: RequestReview;
   readonly callApprovals: CallApprovals;
   readonly policyEditing: PolicyEditing;
+  /** Resolves to the path that other clients are given. */
+  readonly launcher: () => Promise<string>;
+  readonly extensionId: string;
   readonly log: Log;
 }
 
@@ -51,7 +55,7 @@ export function registerCommands(parts: CommandParts): Disposable {
     [CommandId.openLog]: (target) => commands.openLog(target),
     [CommandId.copyTaskId]: (target) => commands.copyTaskId(target),
     [CommandId.removeFinished]: () => commands.removeFinished(),
-    [CommandId.showMcpConnection]: () => commands.showMcpConnection(),
+    [CommandId.connectClient]: () => commands.connectClient(),
     [CommandId.restartCodex]: () => commands.restartCodex(),
     [CommandId.doctor]: () => commands.doctor(),
     [CommandId.openPolicy]: () => parts.policyEditing.open(),
@@ -155,15 +159,10 @@ class Commands {
     return Promise.resolve();
   }
 
-  async showMcpConnection(): Promise<void> {
-    const uri = await this.parts.endpoint.uri();
-    const picked = await vscode.window.showQuickPick(connectionItems(uri, this.parts.endpoint.token), {
-      title: 'MCP server of this window',
-      placeHolder: 'Copilot finds it by itself. What do you need for another client?',
-    });
-    if (!picked) return;
-    await vscode.env.clipboard.writeText(picked.text);
-    vscode.window.setStatusBarMessage(`$(check) ${picked.label}: done`, 3_000);
+  async connectClient(): Promise<void> {
+    const { worker, endpoint, launcher } = this.parts;
+    const { clients, plain } = await worker.clients(await launcher(), settings.roots()[0] ?? null);
+    await connectClient({ clients, plain, direct: await endpoint.direct() });
   }
 
   async restartCodex(): Promise<void> {
@@ -180,13 +179,26 @@ class Commands {
 
   /** Says how everything is that a task needs, and offers to repair what can be. */
   async doctor(repair = false): Promise<void> {
-    const uri = await this.parts.endpoint.uri().catch((error: unknown) => messageOf(error));
-    const looking = this.parts.worker.examine({ repair, endpoint: uri, policy: this.parts.worker.policies.describe() });
+    const { worker, extensionId } = this.parts;
+    const looking = worker.examine({
+      repair,
+      endpoint: await this.parts.endpoint.definition().catch((error: unknown) => messageOf(error)),
+      policy: worker.policies.describe(),
+      more: examineAccess(serverName, extensionId),
+    });
     const findings = await vscode.window.withProgress({ location: { viewId: ViewId.tasks } }, () => looking);
     this.parts.outputs.showReport('Doctor', describeFindings(findings));
+    if (findings.some(({ offers }) => offers === 'agentsWindow')) void this.offerAgentsWindow();
     if (!findings.some(({ repairable }) => repairable)) return;
     const answer = await vscode.window.showWarningMessage('Codex Worker found something to repair.', 'Repair');
     if (answer === 'Repair') await this.doctor(true);
+  }
+
+  private async offerAgentsWindow(): Promise<void> {
+    const choice = 'Let It Load';
+    const text = 'The Agents window does not load Codex Worker. If you use that window, let it.';
+    if ((await vscode.window.showInformationMessage(text, choice)) !== choice) return;
+    await supportAgentsWindow(this.parts.extensionId);
   }
 
   async showDecisions(): Promise<void> {

@@ -18,13 +18,20 @@ const icons: Readonly<Record<string, Icon>> = {
   asked: { id: 'question', color: 'list.warningForeground' },
   malformed: { id: 'warning', color: 'list.warningForeground' },
   person: { id: 'account' },
+  attached: { id: 'plug' },
 };
 
 export function decisionRow({ t, tool, decision, rule, by, caller, client, tasks }: AuditLine): DecisionRow {
+  const what = visibleLine(decision === 'attached' ? caller : tool);
   const who = decision === 'person' ? 'you' : visibleLine(client ?? caller);
-  const facts = [by ?? '', formatClock(t), rule === null ? '' : `rule "${rule}"`, tasks.join(', ')];
+  const facts = [
+    decision === 'attached' ? 'works through this window' : (by ?? ''),
+    formatClock(t),
+    rule === null ? '' : `rule "${rule}"`,
+    tasks.join(', '),
+  ];
   const tooltip = [
-    `${decision === 'person' ? 'done by you' : decision}: ${visibleLine(tool)}`,
+    `${decision === 'person' ? 'done by you' : decision}: ${what}`,
     rule === null ? '' : `Rule: ${rule}`,
     by === null ? '' : `Decided by: ${by}`,
     tasks.length === 0 ? '' : `Tasks: ${tasks.join(', ')}`,
@@ -32,7 +39,7 @@ export function decisionRow({ t, tool, decision, rule, by, caller, client, tasks
     new Date(t).toLocaleString(),
   ];
   return {
-    label: plainText(visibleLine(tool)),
+    label: plainText(what),
     description: plainText(facts.filter((part) => part !== '').join(' · ')),
     icon: icons[decision] ?? { id: 'question' },
     tooltip: tooltip.filter((line) => line !== '').join('\n'),

@@ -13,7 +13,7 @@ export const CommandId = {
   openLog: 'codexWorker.openLog',
   copyTaskId: 'codexWorker.copyTaskId',
   removeFinished: 'codexWorker.removeFinished',
-  showMcpConnection: 'codexWorker.showMcpConnection',
+  connectClient: 'codexWorker.connectClient',
   restartCodex: 'codexWorker.restartCodex',
   doctor: 'codexWorker.doctor',
   decideCall: 'codexWorker.decideCall',

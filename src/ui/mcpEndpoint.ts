@@ -1,94 +1,159 @@
 import * as vscode from 'vscode';
-import { DisposableStore } from '../core/disposable';
+import { userDataDir } from '../base/userDirs';
+import { type Disposable, DisposableStore } from '../core/disposable';
+import { hashOf } from '../core/hash';
 import { messageOf } from '../core/errors';
 import type { Log } from '../core/ports';
-import type { HttpHost, Worker } from '../worker';
-import { newToken } from '../worker';
+import { version } from '../version';
+import { type HttpHost, newToken, type ServerDefinition, type WindowDoor, type Worker } from '../worker';
 import { McpProviderId, SettingId } from './ids';
 import { mcpTransport } from './settings';
+import { WindowPresence } from './windowPresence';
 
 const tokenKey = 'codexWorker.mcpToken';
+export const serverName = 'codex-worker';
+const windowVariable = 'CODEX_WORKER_WINDOW';
 
-/** Serves MCP for this window, and tells the editor's MCP client where. */
+/**
+ * How agents reach this window. The definition is there at once: a pipe that waits for the window, or what the setting
+ * chooses in its place. The door that pipes come in by, and the file that names it, follow when the tasks are there.
+ */
 export class McpEndpoint implements vscode.Disposable {
   private readonly owned = new DisposableStore();
   private readonly changed = this.owned.add(new vscode.EventEmitter<void>());
-  private host: Promise<HttpHost>;
-  readonly token: string;
-  private readonly worker: Worker;
+  private worker: Worker | null = null;
+  private door: WindowDoor | null = null;
+  private host: Promise<HttpHost> | null = null;
+  private presence: WindowPresence | null = null;
+  /** The window's id; another one only where a second window of the folder works beside the first. */
+  private window: string;
+  private readonly dataDir = userDataDir();
+  private readonly context: vscode.ExtensionContext;
   private readonly log: Log;
 
-  private constructor(worker: Worker, token: string, log: Log) {
-    this.worker = worker;
-    this.token = token;
+  constructor(context: vscode.ExtensionContext, log: Log) {
+    this.context = context;
     this.log = log;
-    this.host = this.start();
+    this.window = windowIdOf(context);
     this.owned.add(this.register());
     this.owned.add(
       vscode.workspace.onDidChangeConfiguration((event) => {
         if (event.affectsConfiguration(SettingId.mcpTransport)) void this.restart();
       }),
     );
+    this.nameInTerminals();
   }
 
-  /** The token is kept for the window, so that a reload finds the same one. */
-  static async create(context: vscode.ExtensionContext, worker: Worker, log: Log): Promise<McpEndpoint> {
-    const key = `${tokenKey}:${context.storageUri?.path ?? ''}`;
-    const token = (await context.secrets.get(key)) ?? newToken();
-    await context.secrets.store(key, token);
-    return new McpEndpoint(worker, token, log);
+  /** Opens the door, and lets other programs find it. */
+  async open(worker: Worker): Promise<void> {
+    this.worker = worker;
+    if (worker.beside > 0) {
+      this.window = `${windowIdOf(this.context)}-${worker.beside}`;
+      this.nameInTerminals();
+      this.changed.fire();
+    }
+    this.startHost();
+    const door = await worker.openDoor();
+    this.door = door;
+    this.presence = this.owned.add(new WindowPresence({ dataDir: this.dataDir, id: this.window, door, log: this.log }));
+    await this.presence.announce();
+    this.log('info', `Programs find this window as ${this.window} in ${this.dataDir}`);
   }
 
-  /** Where the server is reached; one that could not be started is tried again. */
-  async uri(): Promise<string> {
-    const host = await this.host.catch(() => {
-      this.host = this.start();
-      return this.host;
-    });
-    return host.uri;
+  /** The programs that are attached to this window, apart from the editor's own harnesses. */
+  get attached(): readonly string[] {
+    return this.door?.attached ?? [];
+  }
+
+  /** Programs attached or went; there are none before the door is open. */
+  onDidChangeAttached(listener: () => void): Disposable {
+    return this.door?.onDidChangeAttached(listener) ?? new DisposableStore();
+  }
+
+  /** The address and the token of a server that is reached without the pipe; null where the pipe is all. */
+  async direct(): Promise<{ readonly uri: string; readonly token: string } | null> {
+    const host = await this.host;
+    return host ? { uri: host.uri, token: await this.token() } : null;
+  }
+
+  /** What the editor gets, as plain data. */
+  async definition(): Promise<ServerDefinition> {
+    const direct = await this.direct();
+    if (direct) return { kind: 'http', uri: direct.uri, headers: { Authorization: `Bearer ${direct.token}` } };
+    const env = { ELECTRON_RUN_AS_NODE: '1', [windowVariable]: this.window, CODEX_WORKER_DATA: this.dataDir };
+    return { kind: 'stdio', command: process.execPath, args: [this.context.asAbsolutePath('dist/attach.js')], env };
   }
 
   async close(): Promise<void> {
+    // First of all nobody finds a window that is going.
+    await this.presence?.withdraw();
     this.owned.dispose();
-    await this.host.then(
-      (host) => host.close(),
-      () => undefined,
-    );
+    await Promise.allSettled([this.door?.close(), this.host?.then((host) => host.close())]);
   }
 
   dispose(): void {
     void this.close();
   }
 
-  private start(): Promise<HttpHost> {
-    const host = this.worker.serveHttp({ transport: mcpTransport(), token: this.token });
+  private startHost(): void {
+    const transport = mcpTransport();
+    if (transport === 'stdio' || !this.worker) {
+      this.host = null;
+      return;
+    }
+    const { worker } = this;
+    const host = this.token().then((token) => worker.serveHttp({ transport, token }));
     host.then(
       ({ uri }) => this.log('info', `MCP server at ${uri}`),
       (error: unknown) => this.log('error', `The MCP server could not start: ${messageOf(error)}`),
     );
-    return host;
+    this.host = host;
   }
 
   private async restart(): Promise<void> {
     const before = this.host;
-    this.host = this.start();
-    await before.then(
+    this.startHost();
+    await before?.then(
       (host) => host.close(),
       () => undefined,
     );
     this.changed.fire();
   }
 
+  /** Kept for the window, so that a reload finds the same one. */
+  private async token(): Promise<string> {
+    const key = `${tokenKey}:${this.context.storageUri?.path ?? ''}`;
+    const token = (await this.context.secrets.get(key)) ?? newToken();
+    await this.context.secrets.store(key, token);
+    return token;
+  }
+
+  /** A client that is started in a terminal of this window attaches to this window. */
+  private nameInTerminals(): void {
+    const variables = this.context.environmentVariableCollection;
+    variables.description = 'Names this window to programs that attach to its Codex tasks.';
+    variables.replace(windowVariable, this.window);
+  }
+
   private register(): vscode.Disposable {
     return vscode.lm.registerMcpServerDefinitionProvider(McpProviderId, {
       onDidChangeMcpServerDefinitions: this.changed.event,
       provideMcpServerDefinitions: async () => {
-        const headers = { Authorization: `Bearer ${this.token}` };
-        const uri = vscode.Uri.parse(await this.uri());
-        // The editor keeps tools between runs: another version makes it ask again.
-        return [new vscode.McpHttpServerDefinition('codex-worker', uri, headers, this.worker.mcpVersion)];
+        // A version that changes cancels the open calls of the editor's own agent (seen with 1.139): only an update may.
+        const definition = await this.definition();
+        if (definition.kind === 'http') {
+          const { uri, headers } = definition;
+          return [new vscode.McpHttpServerDefinition(serverName, vscode.Uri.parse(uri), { ...headers }, version)];
+        }
+        const { command, args, env } = definition;
+        return [new vscode.McpStdioServerDefinition(serverName, command, [...args], { ...env }, version)];
       },
       resolveMcpServerDefinition: (definition) => definition,
     });
   }
+}
+
+/** The same over reloads, and known at once: of the place where the editor keeps what belongs to this window. */
+function windowIdOf({ storageUri, globalStorageUri }: vscode.ExtensionContext): string {
+  return hashOf((storageUri ?? globalStorageUri).fsPath).slice(0, 16);
 }

@@ -52,8 +52,9 @@ export function keepRunningMs(): number | null {
   return value === 'never' ? 0 : value * 60_000;
 }
 
-export function mcpTransport(): McpTransport {
-  return read(SettingId.mcpTransport, z.enum(mcpTransports), 'socket');
+/** How the editor reaches our MCP server: by a pipe that every harness can start, or directly. */
+export function mcpTransport(): 'stdio' | McpTransport {
+  return read(SettingId.mcpTransport, z.enum(['stdio', ...mcpTransports]), 'stdio');
 }
 
 export function requestNotices(): 'whenHidden' | 'always' | 'off' {

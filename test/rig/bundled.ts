@@ -4,7 +4,7 @@ import { join } from 'node:path';
 const root = join(import.meta.dirname, '../..');
 
 /** One of our programs as it ships. */
-export function bundled(name: 'stdio' | 'keeper'): string {
+export function bundled(name: 'stdio' | 'keeper' | 'attach'): string {
   return join(root, 'dist', `${name}.js`);
 }
 

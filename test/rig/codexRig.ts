@@ -16,6 +16,8 @@ export interface CodexRig {
   readonly workspace: string;
   readonly stateDir: string;
   readonly codexHome: string;
+  /** Stands for the user's data directory. */
+  readonly dataDir: string;
   readonly codexPath: string;
   readonly model: ScriptedModel;
   readonly env: Readonly<Record<string, string>>;
@@ -42,9 +44,10 @@ export async function startCodexRig(options: { more?: string; modelUrl?: string 
     workspace,
     stateDir,
     codexHome,
+    dataDir: join(dir, 'data'),
     codexPath,
     model,
-    env: { CODEX_HOME: codexHome },
+    env: { CODEX_HOME: codexHome, CODEX_WORKER_DATA: join(dir, 'data') },
     policyPath,
     dispose: async () => {
       await model.close();
@@ -92,6 +95,7 @@ export async function startWorker(
 ): Promise<Worker & { lines: string[] }> {
   const lines: string[] = [];
   const worker = await Worker.create({
+    dataDir: rig.dataDir,
     stateDir: rig.stateDir,
     settings: testSettings(rig.workspace, options.settings),
     log: (level, message) => lines.push(`${level} ${message}`),

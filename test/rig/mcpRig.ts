@@ -93,9 +93,9 @@ export async function connectStdio(
   return { client, pid: transport.pid ?? 0 };
 }
 
-async function connect(transport: Transport, elicit?: ElicitHandler): Promise<Client> {
+export async function connect(transport: Transport, elicit?: ElicitHandler, name = 'test'): Promise<Client> {
   const capabilities = elicit ? { elicitation: {} } : {};
-  const client = new Client({ name: 'test', version: '1.0.0' }, { capabilities });
+  const client = new Client({ name, version: '1.0.0' }, { capabilities });
   if (elicit) {
     client.setRequestHandler(ElicitRequestSchema, ({ params }, { signal }) =>
       elicit(params as ElicitRequestFormParams, signal),

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest';
 import manifest from '../../package.json';
-import { connectionItems } from '../../src/ui/connection';
 import {
   CommandId,
   ContainerId,
@@ -201,17 +200,5 @@ describe('the output of a task', () => {
     expect(text).toMatch(/^\n\[\d+ characters skipped; all of it is in \/log\]\n/);
     queue.push('y'.repeat(600 * 1024));
     expect(queue.take('/log')).toMatch(/skipped/);
-  });
-});
-
-it('the connection shows the address and copies the token without showing it', () => {
-  const items = connectionItems('unix:///x.sock#/mcp', 'secret');
-  expect(items.flatMap(({ label, description, detail }) => [label, description, detail]).join()).not.toContain(
-    'secret',
-  );
-  expect(JSON.parse(items[1]!.text)).toEqual({
-    servers: {
-      'codex-worker': { type: 'http', url: 'unix:///x.sock#/mcp', headers: { Authorization: 'Bearer secret' } },
-    },
   });
 });

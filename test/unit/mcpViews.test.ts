@@ -12,7 +12,7 @@ import { taskListResult, taskResult } from '../../src/mcp/taskView';
 import type { JournalPart } from '../../src/core/ports';
 import type { TaskManager } from '../../src/core/taskManager';
 import { readResource } from '../../src/mcp/resources';
-import { StdioClient } from '../../src/mcp/stdioClient';
+import { StdioClient } from '../../src/pipe/stdioClient';
 import { parseTaskUri } from '../../src/mcp/uris';
 import { base, command, pending } from '../fakes/snapshots';
 
@@ -245,7 +245,7 @@ it.each([
   ['null', 'null', null, -32600],
 ])('over stdio %s is answered as an error and reaches nobody', async (_name, line, id, code) => {
   const [input, output] = [new PassThrough(), new PassThrough()];
-  const client = new StdioClient(input, output);
+  const client = new StdioClient(input, output, { repeats: (tool) => tool === 'wait-task' });
   const messages: string[] = [];
   client.attach((one) => void messages.push(one));
   const ping = '{"jsonrpc":"2.0","id":1,"method":"ping"}';
@@ -259,7 +259,7 @@ it.each([
 
 it('a client over stdio is served on by the next worker: what only reads is asked again, and the session is opened again', async () => {
   const [input, output] = [new PassThrough(), new PassThrough()];
-  const client = new StdioClient(input, output);
+  const client = new StdioClient(input, output, { repeats: (tool) => tool === 'wait-task' });
   const say = (id: number | null, method: string, params: object = {}): void =>
     void input.write(`${JSON.stringify({ jsonrpc: '2.0', ...(id === null ? {} : { id }), method, params })}\n`);
   const heard = (): unknown[] =>

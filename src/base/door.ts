@@ -1,0 +1,282 @@
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { lstat, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server, type Socket } from 'node:net';
+import { basename, dirname, join } from 'node:path';
+import { LineSplitter } from './lineSplitter';
+import { listen, type LocalAddress, newLocalAddress, reach } from './localSocket';
+import { makePrivateDir } from './privateFile';
+
+/**
+ * A door into a program: a local socket through which another program of the same user comes in. The token alone proves too
+ * little: a sandboxed command may read the file that holds it, and connect where it has the network. So whoever knocks also
+ * has to *write* a file of a name that the door chooses into the directory of doors, where no sandbox lets a command write.
+ *
+ *     guest  {"door":1,"token":"…","hello":{…}}
+ *     door   {"write":"<directory of doors>/<nonce>"}
+ *     guest  {"written":true}
+ *     door   {"welcome":{…}}     or at any time {"refused":{"reason":"…"}}; then lines of whatever goes through it
+ */
+export const doorVersion = 1;
+
+/** Why a door does not let somebody in. */
+export type Refusal = 'version' | 'token' | 'proof' | 'closing' | 'full';
+
+const helloLimitMs = 5_000;
+const reachLimitMs = 3_000;
+/** Characters of a line of the conversation before the welcome. */
+const lineLimit = 16_384;
+const nonceForm = /^[0-9a-f]{64}$/;
+const guestLimit = 200;
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** Somebody who was let in. */
+export interface Guest {
+  readonly socket: Socket;
+  /** What it said of itself: text of anybody. */
+  readonly hello: Json;
+  /** From now on it gets what the guest says, one line each. */
+  readonly onLine: (listener: (line: string) => void) => void;
+}
+
+export interface DoorOptions {
+  /** The user's data directory, in which the directory of doors is. */
+  readonly dataDir: string;
+  /** What a guest is told of us. */
+  readonly welcome: () => Json;
+  readonly onGuest: (guest: Guest) => void;
+}
+
+const doorsName = 'doors';
+
+/**
+ * Makes the directory of doors: below the user's data directory, whatever a program keeps its state in, or in the runtime
+ * directory of the session where that cannot be written. Rejects when neither can.
+ */
+async function makeDoorsDir(dataDir: string): Promise<string> {
+  const first = join(dataDir, doorsName);
+  const runtime = process.env.XDG_RUNTIME_DIR ?? '';
+  const second = runtime === '' ? null : join(runtime, 'codex-worker', doorsName);
+  try {
+    await makePrivateDir(first);
+    return first;
+  } catch (error) {
+    if (second === null) throw error;
+    await makePrivateDir(second);
+    return second;
+  }
+}
+
+export class Door {
+  readonly token = randomBytes(32).toString('base64url');
+  private readonly sockets = new Set<Socket>();
+  private closing = false;
+  private readonly options: DoorOptions;
+  private readonly server: Server;
+  private readonly local: LocalAddress;
+  private readonly doors: string;
+
+  private constructor(options: DoorOptions, doors: string, server: Server, local: LocalAddress) {
+    this.options = options;
+    this.doors = doors;
+    this.server = server;
+    this.local = local;
+    server.on('connection', (socket) => this.meet(socket));
+  }
+
+  /** Rejects when there can be no socket, or no directory of doors. */
+  static async open(options: DoorOptions): Promise<Door> {
+    const doors = await makeDoorsDir(options.dataDir);
+    const local = await newLocalAddress();
+    const server = createServer();
+    const door = new Door(options, doors, server, local);
+    await listen(server, { path: local.address });
+    return door;
+  }
+
+  get address(): string {
+    return this.local.address;
+  }
+
+  /** Lets nobody in any more, and lets go of everybody who is in. */
+  async close(): Promise<void> {
+    this.closing = true;
+    this.server.close();
+    for (const socket of this.sockets) socket.destroy();
+    await this.local.cleanUp();
+  }
+
+  private meet(socket: Socket): void {
+    this.sockets.add(socket);
+    socket.on('error', () => undefined);
+    socket.once('close', () => this.sockets.delete(socket));
+    if (this.sockets.size > guestLimit) refuse(socket, 'full');
+    else void this.admit(socket).catch(() => socket.destroy());
+  }
+
+  private async admit(socket: Socket): Promise<void> {
+    const late = setTimeout(() => socket.destroy(), helloLimitMs);
+    const lines = new Lines(socket);
+    try {
+      const knock = parse(await lines.next()) ?? {};
+      const reason = this.refusalOf(knock) ?? ((await this.isProven(socket, lines)) ? null : 'proof');
+      if (reason !== null) {
+        refuse(socket, reason);
+        return;
+      }
+      say(socket, { welcome: this.options.welcome() });
+      const hello = isJson(knock.hello) ? knock.hello : {};
+      this.options.onGuest({ socket, hello, onLine: (listener) => lines.pass(listener) });
+    } finally {
+      clearTimeout(late);
+    }
+  }
+
+  private refusalOf({ door, token }: Json): Refusal | null {
+    if (this.closing) return 'closing';
+    if (door !== doorVersion) return 'version';
+    return typeof token === 'string' && isEqual(token, this.token) ? null : 'token';
+  }
+
+  private async isProven(socket: Socket, lines: Lines): Promise<boolean> {
+    const path = join(this.doors, randomBytes(32).toString('hex'));
+    try {
+      say(socket, { write: path });
+      if (parse(await lines.next())?.written !== true) return false;
+      const info = await lstat(path).catch(() => null);
+      return info?.isFile() === true && (process.getuid === undefined || info.uid === process.getuid());
+    } finally {
+      await rm(path, { force: true });
+    }
+  }
+}
+
+/** A way in, or why there is none: nobody answers, or the door refuses. */
+export type Knocked =
+  | {
+      readonly kind: 'in';
+      readonly socket: Socket;
+      readonly welcome: Json;
+      readonly onLine: (listener: (line: string) => void) => void;
+    }
+  | { readonly kind: 'nobody' }
+  | { readonly kind: 'refused'; readonly reason: Refusal };
+
+export interface Address {
+  readonly address: string;
+  readonly token: string;
+}
+
+/** Goes through a door. Never rejects. */
+export async function knock({ address, token }: Address, hello: Json): Promise<Knocked> {
+  const socket = await reach(address, reachLimitMs);
+  if (!socket) return { kind: 'nobody' };
+  const late = setTimeout(() => socket.destroy(), helloLimitMs);
+  const lines = new Lines(socket);
+  try {
+    say(socket, { door: doorVersion, token, hello });
+    for (;;) {
+      const said = parse(await lines.next());
+      if (typeof said?.write === 'string') await prove(socket, said.write);
+      else if (isJson(said?.welcome)) {
+        return { kind: 'in', socket, welcome: said.welcome, onLine: (listener) => lines.pass(listener) };
+      } else if (isJson(said?.refused)) {
+        socket.destroy();
+        return { kind: 'refused', reason: said.refused.reason as Refusal };
+      } else throw new Error('The door says something else.');
+    }
+  } catch {
+    socket.destroy();
+    return { kind: 'nobody' };
+  } finally {
+    clearTimeout(late);
+  }
+}
+
+/** Writes what the door wants; never a file of another name or place. */
+async function prove(socket: Socket, path: string): Promise<void> {
+  if (!nonceForm.test(basename(path)) || basename(dirname(path)) !== doorsName) throw new Error('That is no door.');
+  await writeFile(path, '', { flag: 'wx', mode: 0o600 });
+  say(socket, { written: true });
+}
+
+/** The lines of a socket: one by one at first, then all to a listener. */
+class Lines {
+  private readonly waiting: string[] = [];
+  private want: ((line: string) => void) | null = null;
+  private fail: (error: Error) => void = () => undefined;
+  private listener: ((line: string) => void) | null = null;
+  private length = 0;
+  private isClosed = false;
+
+  constructor(socket: Socket) {
+    const splitter = new LineSplitter(
+      (line) => this.take(line),
+      () => socket.destroy(),
+    );
+    socket.on('data', (chunk: Buffer) => {
+      this.length += chunk.length;
+      if (!this.listener && this.length > lineLimit) socket.destroy();
+      else splitter.push(chunk);
+    });
+    socket.once('close', () => {
+      this.isClosed = true;
+      this.fail(gone());
+    });
+  }
+
+  /** Rejects when the connection ends first. */
+  next(): Promise<string> {
+    const line = this.waiting.shift();
+    if (line !== undefined) return Promise.resolve(line);
+    if (this.isClosed) return Promise.reject(gone());
+    return new Promise((resolve, reject) => {
+      this.want = resolve;
+      this.fail = reject;
+    });
+  }
+
+  pass(listener: (line: string) => void): void {
+    this.listener = listener;
+    for (const line of this.waiting.splice(0)) listener(line);
+  }
+
+  private take(line: string): void {
+    const { want } = this;
+    this.want = null;
+    if (this.listener) this.listener(line);
+    else if (want) want(line);
+    else this.waiting.push(line);
+  }
+}
+
+function gone(): Error {
+  return new Error('The connection is gone.');
+}
+
+function say(socket: Socket, message: Json): void {
+  socket.write(`${JSON.stringify(message)}\n`);
+}
+
+function refuse(socket: Socket, reason: Refusal): void {
+  socket.end(`${JSON.stringify({ refused: { reason } })}\n`);
+}
+
+function parse(line: string): Json | null {
+  try {
+    const value: unknown = JSON.parse(line);
+    return isJson(value) ? value : null;
+  } catch {
+    return null;
+  }
+}
+
+function isJson(value: unknown): value is Json {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Compares digests, so that neither length nor beginning shows in the time it takes. */
+function isEqual(a: string, b: string): boolean {
+  const [left, right] = [a, b].map((text) => createHash('sha256').update(text).digest());
+  return left !== undefined && right !== undefined && timingSafeEqual(left, right);
+}

@@ -24,12 +24,13 @@ export interface AttachRequest {
 export async function findWindow(wanted: string | null): Promise<WindowRecord | { readonly looked: string }> {
   const dataDir = userDataDir();
   const { alive, unreadable } = await listWindows(dataDir);
-  const byId = wanted !== null && isWindowId(wanted) ? alive.find(({ id }) => id === wanted) : undefined;
+  const looked = (what: string) => ({ looked: [what, ...describe(alive, unreadable, dataDir)].join('\n') });
+  if (wanted !== null && isWindowId(wanted)) {
+    return alive.find(({ id }) => id === wanted) ?? looked(`No window of the editor has the id ${wanted}.`);
+  }
   const directory = resolve(wanted ?? process.cwd());
-  const found = byId ?? (await windowOf(directory, alive, process.env.CODEX_WORKER_WINDOW));
-  if (found) return found;
-  const what = wanted !== null && isWindowId(wanted) ? `the id ${wanted}` : await nameOf(directory);
-  return { looked: [`No window of the editor has ${what} open.`, ...describe(alive, unreadable, dataDir)].join('\n') };
+  const found = await windowOf(directory, alive, process.env.CODEX_WORKER_WINDOW);
+  return found ?? looked(`No window of the editor has ${await nameOf(directory)} open.`);
 }
 
 /** Serves the client through a window until the client goes away. */

@@ -175,10 +175,10 @@ function codexClient(codex: string | null, codexHome: string, launcher: string):
     const { transport } = JSON.parse(stdout) as { transport?: unknown };
     return isSame(transport, { command: launcher, args: ['--attach'] }) ? 'connected' : 'other';
   };
-  const own = (args: readonly string[]): Promise<void> => {
+  const own = async (args: readonly string[]): Promise<void> => {
     if (codex === null)
       throw new HumanError('The Codex CLI was not found. Copy the block into its config.toml yourself.');
-    return runOwn(codex, args, env);
+    await runOwn(codex, args, env);
   };
   return {
     id: 'codex',

@@ -9,6 +9,7 @@ const requestSchema = z.object({
       type: z.string().default('message'),
       role: z.string().optional(),
       content: z.union([z.string(), z.array(z.looseObject({ text: z.string().optional() }))]).optional(),
+      output: z.unknown().optional(),
     }),
   ),
   tools: z.array(z.looseObject({ type: z.string(), name: z.string().optional() })).default([]),
@@ -34,7 +35,8 @@ export interface ScriptLine {
 
 /**
  * The newest user message is the script, one directive a line; its n-th line answers the n-th request after it. Past
- * the end the model says "done". `scriptOf` may give another script for a message.
+ * the end the model says "done". `scriptOf` may give another script for a message. `{{field}}` stands for the last value of
+ * that field in a tool's result.
  */
 export function scriptLine(
   request: ModelRequest,
@@ -44,13 +46,26 @@ export function scriptLine(
   const at = input.findLastIndex(
     (item) => item.type === 'message' && item.role === 'user' && !isInjected(textOf(item)),
   );
-  const prompt = at < 0 ? '' : textOf(input[at]);
-  const step = input.slice(at + 1).filter((item) => item.type.endsWith('_output')).length;
+  const prompt = at < 0 ? '' : textOf(input[at]).replace(dateLine, '');
+  const outputs = input.slice(at + 1).filter((item) => item.type.endsWith('_output'));
+  const step = outputs.length;
   const lines = scriptOf(prompt)
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '');
-  return { prompt, step, line: lines[step] ?? (step > 0 ? 'say done' : 'say (empty)') };
+  const line = lines[step] ?? (step > 0 ? 'say done' : 'say (empty)');
+  return { prompt, step, line: filledIn(line, JSON.stringify(outputs.map(({ output }) => output))) };
+}
+
+/** Copilot's harness puts it before a message. */
+const dateLine = /^\s*<current_datetime>[^<]*<\/current_datetime>\s*/;
+
+/** `{{field}}` becomes the last value of that field in the tools' results, which may be JSON inside of JSON. */
+function filledIn(line: string, outputs: string): string {
+  return line.replace(/\{\{(\w+)\}\}/g, (all, field: string) => {
+    const found = [...outputs.matchAll(new RegExp(String.raw`\b${field}\\*"\s*:\s*\\*"([\w.:-]+)`, 'g'))];
+    return found.at(-1)?.[1] ?? all;
+  });
 }
 
 type Item = ModelRequest['input'][number];
@@ -62,5 +77,5 @@ function textOf(item: Item | undefined): string {
 
 /** Codex sends its own context as user messages: `<environment_context>`, `# AGENTS.md instructions`, … */
 function isInjected(text: string): boolean {
-  return /^\s*(<[a-z_]+|# AGENTS\.md)/.test(text);
+  return /^\s*(<[a-z_]+|# AGENTS\.md)/.test(text.replace(dateLine, ''));
 }

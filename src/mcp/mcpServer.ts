@@ -246,12 +246,25 @@ function toolCall(caller: CallerId, meta: Meta, extra: Extra, { handedOver }: Ca
   };
 }
 
+/**
+ * Nobody reads a form and declines it within this time, in ms. `codex exec` does so in 2 ms, and a session of the Agent Host
+ * that is idle at once (seen with Codex 0.169.0 and VS Code 1.139.1).
+ */
+const fastestPersonMs = 250;
+
 function elicitFrom(extra: Extra): Elicit {
   return async (params, { signal, timeoutMs: timeout }) => {
     // The first request of a session has the id 0, whose cancellation the SDK's clients ignore (seen with 1.32.2): so a
     // ping, which also tells whether the caller is there.
     await extra.sendRequest({ method: 'ping' }, EmptyResultSchema, { signal, timeout });
-    return extra.sendRequest({ method: 'elicitation/create', params }, ElicitResultSchema, { signal, timeout });
+    const asked = performance.now();
+    const result = await extra.sendRequest({ method: 'elicitation/create', params }, ElicitResultSchema, {
+      signal,
+      timeout,
+    });
+    // A client with nobody in front of it declines by itself: that is no answer of a person.
+    if (result.action !== 'accept' && performance.now() - asked < fastestPersonMs) throw new Error('Nobody was asked.');
+    return result;
   };
 }
 

@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { type Demo, startDemo } from '../rig/demo';
 import { type Editor, startEditor } from '../rig/editor';
-import { callRefused, connectHttp } from '../rig/mcpRig';
+import { callRefused } from '../rig/mcpRig';
 import { until } from '../rig/until';
+import { connectAttached } from '../rig/window';
 import { Workbench } from './workbench';
 
 let demo: Demo;
@@ -317,13 +318,8 @@ it('a mistake in a policy shows where it is, and the policy before it stays', as
 });
 
 /** A client of this window's server, with what the person copies for one. */
+/** A program that attaches to the window, as any other client does. */
 async function connectToWindow() {
-  await workbench.palette('Codex Worker: Show MCP Connection');
-  await workbench.pick('Copy configuration').click();
-  const copied = await until('the configuration', () => workbench.page.evaluate(() => navigator.clipboard.readText()));
-  const { servers } = JSON.parse(copied) as {
-    servers: { 'codex-worker': { url: string; headers: { Authorization: string } } };
-  };
-  const { url, headers } = servers['codex-worker'];
-  return connectHttp({ uri: url, token: headers.Authorization.replace('Bearer ', '') });
+  const { client } = await connectAttached({ dataDir: demo.env.CODEX_WORKER_DATA ?? '', workspace: demo.workspace });
+  return client;
 }

@@ -28,7 +28,7 @@ export async function startDemo(thinkMs = 1_200): Promise<Demo> {
     workspace,
     codexPath,
     model,
-    env: { CODEX_HOME: join(dir, 'codex-home'), CODEX_WORKER_DEMO: '1' },
+    env: { CODEX_HOME: join(dir, 'codex-home'), CODEX_WORKER_DATA: join(dir, 'data'), CODEX_WORKER_DEMO: '1' },
     async stop() {
       await model.close();
       await rm(dir, { recursive: true, force: true, maxRetries: 5 });

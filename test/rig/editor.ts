@@ -32,6 +32,8 @@ export interface EditorOptions {
 export interface Editor {
   readonly url: string;
   readonly authority: string;
+  /** Where the editor keeps what it knows. */
+  readonly dataDir: string;
   /** The folder that the workbench opens. */
   readonly folderUrl: string;
   stop(): Promise<void>;
@@ -71,6 +73,7 @@ export async function startEditor(options: EditorOptions): Promise<Editor> {
   return {
     url,
     authority,
+    dataDir: data,
     folderUrl: `${url}/?${options.token === undefined ? '' : `tkn=${options.token}&`}folder=${options.workspace}`,
     async stop() {
       await stopServer(server);

@@ -1,3 +1,4 @@
+import { installCopilot } from './installCopilot';
 import { installBrowser } from './installBrowser';
 import { installEditor } from './installEditor';
 
@@ -6,4 +7,5 @@ export async function setup(): Promise<void> {
   const log = (line: string): void => void process.stdout.write(`${line}\n`);
   await installEditor(log);
   await installBrowser(log);
+  await installCopilot(log);
 }

@@ -17,14 +17,15 @@ export interface InstalledEditor {
   readonly serverMain: string;
 }
 
-function cacheDir(): string {
+/** Where what is installed outlives a clone of this repository. */
+export function cacheDir(name: string): string {
   const base = process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache');
-  return join(base, 'codex-worker', `code-server-${version}`);
+  return join(base, 'codex-worker', name);
 }
 
 /** The installed editor; installs it on first need: two minutes and 800 MB in the user's cache directory. */
 export async function installEditor(log: (line: string) => void): Promise<InstalledEditor> {
-  const dir = cacheDir();
+  const dir = cacheDir(`code-server-${version}`);
   const editor = {
     node: join(dir, 'node_modules', nodePackage, 'bin', 'node'),
     serverMain: join(dir, 'node_modules', 'code-server', 'lib', 'vscode', 'out', 'server-main.js'),

@@ -59,13 +59,16 @@ export interface Piped {
 }
 
 /** A client of the program that the editor's definition names, started as a harness does: with a cleared environment. */
-export function connectPipe(rig: CodexRig, options: PipeOptions = {}): Promise<Piped> {
+export function connectPipe(rig: Pick<CodexRig, 'dataDir'>, options: PipeOptions = {}): Promise<Piped> {
   const env = { CODEX_WORKER_WINDOW: windowId, CODEX_WORKER_DATA: rig.dataDir, ELECTRON_RUN_AS_NODE: '1' };
   return start('attach', { ...options, env: { ...env, ...options.env } });
 }
 
 /** A client of `mcp-codex-worker --attach` in a directory. */
-export function connectAttached(rig: CodexRig, options: PipeOptions = {}): Promise<Piped> {
+export function connectAttached(
+  rig: Pick<CodexRig, 'dataDir' | 'workspace'>,
+  options: PipeOptions = {},
+): Promise<Piped> {
   const { args = [], cwd = rig.workspace } = options;
   const env = { CODEX_WORKER_DATA: rig.dataDir, PATH: process.env.PATH ?? '' };
   return start('stdio', { ...options, args: ['--attach', ...args], cwd, env: { ...env, ...options.env } });

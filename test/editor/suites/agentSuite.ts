@@ -12,7 +12,7 @@ export async function run(): Promise<void> {
     input: {},
     toolInvocationToken: undefined,
   });
-  assert.match(JSON.stringify(waited.content), /No task runs/);
+  assert.match(JSON.stringify(waited.content), /No task of yours runs/);
   assert.deepEqual(await ask('call spawn-task {"prompt": "say hi"}'), {
     type: 'confirmation',
     kind: 'toolInvocation',

@@ -28,7 +28,6 @@ beforeAll(async () => {
       ...host.settings,
       'codexWorker.codexPath': rig.codexPath,
       'codexWorker.mcp.elicitation': true,
-      'chat.tools.global.autoApprove': true,
       'workbench.colorTheme': 'Default Dark Modern',
     },
     // It lets the test token count.
@@ -78,12 +77,19 @@ async function say(harness: Harness, ...lines: readonly string[]): Promise<numbe
   return since;
 }
 
-/** The last answers of tools that the model of a harness has got, when it has been told `count` of them. */
+/** The answers of tools that the model of a harness has got, when it has been told `count` of them; each tool is allowed. */
 async function answersSince(since: number, count: number): Promise<readonly string[]> {
-  return until(`${count} answers of tools`, () => {
+  return until(`${count} answers of tools`, async () => {
+    await allow();
     const answers = toolAnswers(rig, since);
     return answers.length >= count ? answers : undefined;
-  }, 90_000); // prettier-ignore
+  }, 60_000); // prettier-ignore
+}
+
+/** Allows a tool that can change something, if the harness asks. */
+async function allow(): Promise<void> {
+  const button = workbench.page.locator('.monaco-button:visible', { hasText: 'Allow in this Session' }).first();
+  if (await button.isVisible()) await button.click({ timeout: 3_000 }).catch(() => undefined);
 }
 
 const escalating = (file: string): string => JSON.stringify(`run!: touch ${file}\nsay done`);
@@ -91,7 +97,6 @@ const wait = 'call wait-task {"task_id":"{{task_id}}","timeout_ms":60000}';
 
 it('Codex in the Agent Host delegates to this window, when the person lets it', async () => {
   const since = await say('agent-host-codex', 'call spawn-task {"prompt":"say from codex","wait_ms":20000}');
-  await workbench.page.getByRole('button', { name: 'Allow in this Session' }).first().click({ timeout: 60_000 });
   const [spawned] = await answersSince(since, 1);
   expect(spawned).toMatch(/completed.*from codex/);
 });
@@ -99,6 +104,7 @@ it('Codex in the Agent Host delegates to this window, when the person lets it', 
 it('Copilot in the Agent Host delegates to this window: its task asks in the tree and in the chat, and the person answers in either', async () => {
   await workbench.showTasks();
   const since = await say('agent-host-copilotcli', `call spawn-task {"prompt":${escalating('in-the-tree.txt')}}`, wait);
+  await answersSince(since, 1);
   await workbench.row('Allow to run: touch in-the-tree.txt?').waitFor();
   await workbench.shot('harness task asks');
   await workbench.inline('Allow to run: touch in-the-tree.txt?', 'Approve');
@@ -109,6 +115,7 @@ it('Copilot in the Agent Host delegates to this window: its task asks in the tre
 
 it('asks in the chat as well, where the person answers in a form', async () => {
   const since = await say('agent-host-copilotcli', `call spawn-task {"prompt":${escalating('in-the-chat.txt')}}`, wait);
+  await answersSince(since, 1);
   const form = workbench.page.locator('.interactive-session', { hasText: 'asks to run: touch in-the-chat.txt' });
   await form.getByText('Approve', { exact: true }).waitFor();
   await workbench.shot('harness form');
@@ -123,6 +130,7 @@ it('goes on over a reload of the window in the middle of a wait, and a new sessi
   const prompt = JSON.stringify('run: echo once >> once.txt; sleep 6\nsay went on');
   // The wait that the reload interrupts is refused as retryable; each further line is the next call.
   const since = await say('agent-host-copilotcli', `call spawn-task {"prompt":${prompt}}`, wait, wait);
+  await answersSince(since, 1);
   await until('its command runs', () => exists('once.txt'));
   const pipes = processesWith('dist/attach.js');
   await workbench.page.reload();
@@ -131,7 +139,7 @@ it('goes on over a reload of the window in the middle of a wait, and a new sessi
   expect(second).toMatch(/completed.*went on/);
   // The very program that the harness started before the reload.
   expect(pipes.filter((pid) => processesWith('dist/attach.js').includes(pid))).not.toEqual([]);
-  await workbench.statusBar().waitFor();
+  await workbench.status.waitFor();
   const other = await say('agent-host-copilotcli', 'call wait-task {"timeout_ms":0}');
   const [nothing] = await answersSince(other, 1);
   expect(nothing).toMatch(/tasks.{0,5}:\[\]/);
@@ -172,7 +180,7 @@ it('all of them have one list: an attached program sees what the harnesses began
   const { tasks = [] } = (await call(client, 'wait-task', { task_id: 'all', timeout_ms: 0 })) as { tasks?: unknown[] };
   expect(tasks.length).toBeGreaterThan(0);
   await until('the person sees who works through the window', async () => {
-    await workbench.statusBar().hover();
+    await workbench.status.hover();
     return (await workbench.page.locator('.hover-contents', { hasText: 'claude-code' }).count()) > 0;
   });
   await workbench.shot('attached program');

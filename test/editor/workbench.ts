@@ -59,6 +59,11 @@ export class Workbench {
     return this.page.locator('.statusbar-item', { hasText: text });
   }
 
+  /** Our own item, whatever else in the status bar speaks of Codex. */
+  get status(): Locator {
+    return this.page.locator('.statusbar-item[id$="codexWorker.status"]');
+  }
+
   /** A row of our tree. */
   row(text: string): Locator {
     return this.page.locator('.pane-body .monaco-list-row', { hasText: text });

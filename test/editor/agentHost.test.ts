@@ -27,6 +27,8 @@ beforeAll(async () => {
     settings: {
       ...host.settings,
       'codexWorker.codexPath': rig.codexPath,
+      // What a failed test left at work ends soon.
+      'codexWorker.keepRunning': 0.3,
       'codexWorker.mcp.elicitation': true,
       'workbench.colorTheme': 'Default Dark Modern',
     },
@@ -66,7 +68,13 @@ async function say(harness: Harness, ...lines: readonly string[]): Promise<numbe
     const [, tool = '', args = ''] = /^call (\S+) (.*)$/.exec(line) ?? [];
     return tool === '' ? line : `tool: ${prefix}${harness === 'agent-host-codex' ? tool.replaceAll('-', '_') : tool} ${args}`;
   }); // prettier-ignore
-  await host.run(`workbench.action.chat.openNewChatSessionInPlace.${harness}`, 'sidebar');
+  // After a reload of the window it takes a moment until there is somebody to drive.
+  await until('a session is opened', () =>
+    host.run(`workbench.action.chat.openNewChatSessionInPlace.${harness}`, 'sidebar').then(
+      () => true,
+      () => false,
+    ),
+  );
   await workbench.page.locator('.interactive-session .chat-input-container').first().waitFor();
   // The first message makes the session: what a tool asks during that is not shown by this version of the editor (seen).
   await until('the harness answers', async () => {

@@ -1,9 +1,12 @@
-import { readFile } from 'node:fs/promises';
+import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { type Demo, startDemo } from '../rig/demo';
 import { type Editor, startEditor } from '../rig/editor';
 import { exists } from '../rig/installEditor';
+import { connect } from '../rig/mcpRig';
 import { processesWith } from '../rig/processes';
 import { until } from '../rig/until';
 import { Workbench } from './workbench';
@@ -11,16 +14,19 @@ import { Workbench } from './workbench';
 let demo: Demo;
 let editor: Editor;
 let workbench: Workbench;
+let home = '';
 
 beforeAll(async () => {
   demo = await startDemo(0);
+  home = await mkdtemp(join(tmpdir(), 'codex-worker-home-'));
   const askCopilot = [
     'call spawn-task {"prompt": "say delegated and done", "labels": ["from Copilot"]}',
     'call wait-task {"task_id": "{{task_id}}"}',
   ];
   editor = await startEditor({
     workspace: demo.workspace,
-    env: { ...demo.env, LAB_QUERY: askCopilot.join('\n') },
+    // Other clients are configured below it.
+    env: { ...demo.env, HOME: home, LAB_QUERY: askCopilot.join('\n') },
     settings: {
       'codexWorker.codexPath': demo.codexPath,
       // What a failed test left at work ends soon.
@@ -36,6 +42,7 @@ afterAll(async () => {
   await workbench.close();
   await editor.stop();
   await demo.stop();
+  await rm(home, { recursive: true, force: true, maxRetries: 5 });
 });
 afterEach(async ({ task }) => {
   if (task.result?.state === 'fail') await workbench.shot(`failed ${task.name.slice(0, 40)}`);
@@ -204,9 +211,35 @@ async function openLog(task: string): Promise<void> {
 it('the doctor says how everything is', async () => {
   await workbench.palette('Codex Worker: Doctor');
   const report = workbench.page.locator('.panel .view-lines');
-  await report.filter({ hasText: /workspace-write.starts[\s\S]*keeper[\s\S]*unix:/ }).waitFor();
+  await report.filter({ hasText: /workspace-write.starts[\s\S]*keeper[\s\S]*5.tools.in.\d+.ms/ }).waitFor();
   await workbench.shot('doctor');
 });
+
+it('a person connects another client, which works through this window, and disconnects it again', async () => {
+  const file = join(home, '.cursor', 'mcp.json');
+  const dialog = workbench.page.locator('.monaco-dialog-box');
+  await workbench.palette('Codex Worker: Connect Another Client');
+  await workbench.pick('Gemini CLI').waitFor();
+  await workbench.shot('connect client');
+  await workbench.pick('Cursor').click();
+  await dialog.filter({ hasText: 'Connect Cursor?' }).waitFor();
+  await workbench.still();
+  await workbench.shot('connect consent');
+  expect(await exists(file)).toBe(false);
+  await dialog.getByRole('button', { name: 'Connect' }).click();
+  await until('it is written', () => exists(file));
+  const { mcpServers } = JSON.parse(await readFile(file, 'utf8')) as {
+    mcpServers: { 'codex-worker': { command: string; args: string[] } };
+  };
+  const transport = new StdioClientTransport({ ...mcpServers['codex-worker'], cwd: demo.workspace, env: { PATH: '/usr/bin:/bin' } });
+  const client = await connect(transport, undefined, 'cursor');
+  expect((await client.listTools()).tools).toHaveLength(5);
+  await client.close();
+  await workbench.palette('Codex Worker: Connect Another Client');
+  await workbench.pick('connected').filter({ hasText: 'Cursor' }).click();
+  await dialog.getByRole('button', { name: 'Remove' }).click();
+  await until('it is removed', async () => !(await readFile(file, 'utf8')).includes('codex-worker'));
+}); // prettier-ignore
 
 it('a person reloads the window and has three tasks at work as they were', async () => {
   await startThree('reloaded.txt');
@@ -233,8 +266,5 @@ it('after a reload with our view and the chat closed the extension is active and
   await workbench.statusBar().waitFor();
   await workbench.page.locator('.part.sidebar .composite.title', { hasText: 'Explorer' }).waitFor();
   expect(await workbench.page.locator('.interactive-session:visible').count()).toBe(0);
-  await workbench.palette('Codex Worker: Show MCP Connection');
-  await workbench.pick('unix:///').waitFor();
-  await workbench.page.keyboard.press('Escape');
   await askCopilot();
 });

@@ -5,7 +5,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { startCodexRig, startWorker } from '../rig/codexRig';
-import { call, connectStdio } from '../rig/mcpRig';
+import { call, connectHttp, connectStdio, startTestHost } from '../rig/mcpRig';
+import { connectPipe, openWindow } from '../rig/window';
 import { isAlive, processesWith } from '../rig/processes';
 import { until } from '../rig/until';
 import { BareScript } from './bareScript';
@@ -53,6 +54,7 @@ process.stdout.write(
 );
 await client.close();
 await script.stop();
+await pipes();
 await judging();
 await deltas();
 await rig.dispose();
@@ -153,6 +155,41 @@ async function settledCommand(marked: string): Promise<number> {
 async function untilGone(pid: number, start: number): Promise<number> {
   while (isAlive(pid)) await new Promise(setImmediate);
   return performance.now() - start;
+}
+
+/** The way of a harness into the window, through the pipe that it starts, beside the window's own socket. */
+async function pipes(): Promise<void> {
+  const worker = await startWorker(rig);
+  const window = await openWindow(worker, rig);
+  const host = await startTestHost(worker, 'socket');
+  const connected = async (connecting: Promise<Client>): Promise<void> => (await connecting).close();
+  const throughPipe = async (): Promise<Client> => (await connectPipe(rig)).client;
+  process.stdout.write(`${' '.repeat(52)} ${'pipe'.padStart(12)} ${'beside'.padStart(12)}\n`);
+  await alternate(
+    'connect, list the tools, go (beside: the socket)',
+    rounds,
+    () => time(() => connected(throughPipe())),
+    () => time(() => connected(connectHttp(host))),
+  );
+  await alternate(
+    'the same (beside: start a Node that does nothing)',
+    rounds,
+    () => time(() => connected(throughPipe())),
+    () => time(() => execa(process.execPath, ['-e', ''])),
+  );
+  const [piped, direct] = [await throughPipe(), await connectHttp(host)];
+  const hello = (one: Client) => time(() => call(one, 'spawn-task', { prompt: 'say hello', ...full, wait_ms: 60_000 }));
+  await hello(piped);
+  await alternate(
+    'a hello task (beside: the socket)',
+    rounds * 2,
+    () => hello(piped),
+    () => hello(direct),
+  );
+  await Promise.all([piped.close(), direct.close()]);
+  await host.close();
+  await window.close();
+  await worker.shutDown();
 }
 
 /** What the policy adds to a call that does nothing, with the built-in rules and with a hundred. */

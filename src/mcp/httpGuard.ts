@@ -27,7 +27,7 @@ export function refusalOf(request: IncomingMessage, { token, port }: GuardOption
   if (port !== null && !isOurs(host, port)) return { status: 403, message: 'The Host header is not this server.' };
   if (origin !== undefined && !isOurOrigin(origin, port)) return { status: 403, message: 'The Origin is not allowed.' };
   if (!isBearer(authorization, token)) {
-    const message = 'The bearer token is missing or wrong. Take it from "Codex Worker: Show MCP Connection".';
+    const message = 'The bearer token is missing or wrong. Take it from "Codex Worker: Connect Another Client".';
     return { status: 401, message, headers: { 'www-authenticate': 'Bearer' } };
   }
   if (Number(request.headers['content-length'] ?? 0) > bodyLimit) return tooLarge;

@@ -100,6 +100,7 @@ async function told(work: Promise<unknown>, log: Log): Promise<void> {
 
 class Commands {
   private readonly parts: CommandParts;
+  private offered = false;
 
   constructor(parts: CommandParts) {
     this.parts = parts;
@@ -194,7 +195,10 @@ class Commands {
     if (answer === 'Repair') await this.doctor(true);
   }
 
+  /** Once is enough for somebody who does not use that window. */
   private async offerAgentsWindow(): Promise<void> {
+    if (this.offered) return;
+    this.offered = true;
     const choice = 'Let It Load';
     const text = 'The Agents window does not load Codex Worker. If you use that window, let it.';
     if ((await vscode.window.showInformationMessage(text, choice)) !== choice) return;

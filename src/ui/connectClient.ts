@@ -1,3 +1,5 @@
+import { homedir } from 'node:os';
+import { sep } from 'node:path';
 import * as vscode from 'vscode';
 import { type Client, type ClientState, type ConnectableClients } from '../worker';
 
@@ -53,7 +55,7 @@ async function itemOf(client: Client): Promise<ClientItem> {
     (state) => stateTexts[state],
     () => '$(error) its configuration cannot be read',
   );
-  return { label: client.name, description, detail: client.where, client };
+  return { label: client.name, description, detail: shortened(client.where), client };
 }
 
 const buttons = { connect: 'Connect', replace: 'Replace It', remove: 'Remove', copy: 'Copy' } as const;
@@ -82,11 +84,16 @@ async function decide(client: Client): Promise<void> {
 
 function explain({ by, where, preview }: Client): string {
   const how = {
-    command: `This command is run, which writes into ${where}:`,
-    file: `This is added to ${where}; everything else in it stays:`,
-    none: `Codex was not found. Put this into ${where}:`,
+    command: `This command is run, which writes into ${shortened(where)}:`,
+    file: `This is added to ${shortened(where)}; everything else in it stays:`,
+    none: `Codex was not found. Put this into ${shortened(where)}:`,
   }[by ?? 'none'];
   return `${how}\n\n${preview}\n\nThe client then works with the window whose folder holds its directory: the same tasks, your approvals, your policy. What it started goes on when it ends.`;
+}
+
+/** As people write it. */
+function shortened(path: string): string {
+  return path.startsWith(`${homedir()}${sep}`) ? `~${path.slice(homedir().length)}` : path;
 }
 
 async function connect(client: Client): Promise<void> {

@@ -4,7 +4,8 @@ import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
 import { type AgentHostRig, startAgentHostRig } from '../rig/agentHost';
 import { type CodexRig, startCodexRig } from '../rig/codexRig';
 import { type Editor, startEditor } from '../rig/editor';
-import { handedDefinition, runCodexExec, runCopilot, toolAnswers } from '../rig/harnesses';
+import { handedDefinition, handedDefinitions, runCodexExec, runCopilot, toolAnswers } from '../rig/harnesses';
+import { listWindows } from '../../src/pipe/windows';
 import { call } from '../rig/mcpRig';
 import { processesWith } from '../rig/processes';
 import { until } from '../rig/until';
@@ -145,6 +146,8 @@ it('goes on over a reload of the window in the middle of a wait, and a new sessi
   const [, first, second] = await answersSince(since, 3);
   expect(first).toContain('shutting_down');
   expect(second).toMatch(/completed.*went on/);
+  // The definition is the same, byte for byte, so that nobody has to start anything anew.
+  expect(await handedDefinitions(editor.dataDir)).toHaveLength(1);
   // The very program that the harness started before the reload.
   expect(pipes.filter((pid) => processesWith('dist/attach.js').includes(pid))).not.toEqual([]);
   await workbench.status.waitFor();
@@ -164,7 +167,9 @@ const loop = (prefix: string, name: (tool: string) => string, file: string): str
 
 it('the Copilot runtime and codex exec run the whole loop through the definition as it is handed on', async () => {
   const definition = await until('the editor has handed it on', () => handedDefinition(editor.dataDir));
-  expect(JSON.stringify(definition)).not.toMatch(/token|Bearer|\.sock/i);
+  // Nothing secret: it lies on the disk, where others can read it. And nothing that the editor would fill in.
+  expect(Object.keys(definition).sort()).toEqual(['args', 'command', 'env', 'type']);
+  expect(JSON.stringify(definition)).not.toMatch(/token|Bearer|\.sock|\$\{/i);
   const [copilot] = [rig.model.requests.length];
   await runCopilot(rig, definition, loop('codex-worker-', (tool) => tool, 'sdk.txt').join('\n'));
   const codex = rig.model.requests.length;
@@ -180,6 +185,23 @@ it('the Copilot runtime and codex exec run the whole loop through the definition
   // They stand in the tree of the window.
   for (const name of ['hang sdk.txt', 'hang exec.txt']) await workbench.row(name).first().waitFor();
   await workbench.shot('tasks of harnesses');
+}); // prettier-ignore
+
+it('a second window of the folder has a name and a list of its own', async () => {
+  const first = (await listWindows(rig.dataDir)).alive;
+  const page = await workbench.page.context().newPage();
+  await page.goto(editor.folderUrl);
+  const both = await until('it is there', async () => {
+    const { alive } = await listWindows(rig.dataDir);
+    return alive.length === 2 ? alive : undefined;
+  }, 30_000);
+  expect(both.map(({ folders }) => folders)).toEqual([[rig.workspace], [rig.workspace]]);
+  const second = both.find(({ id }) => id !== first[0]!.id)!;
+  const { client } = await connectAttached({ dataDir: rig.dataDir, workspace: rig.workspace }, { args: ['--window', second.id] });
+  expect(await call(client, 'wait-task', { task_id: 'all', timeout_ms: 0 })).toMatchObject({ tasks: [], others: 0 });
+  await client.close();
+  await page.close();
+  await until('its file is gone', async () => (await listWindows(rig.dataDir)).alive.length === 1, 30_000);
 }); // prettier-ignore
 
 it('all of them have one list: an attached program sees what the harnesses began, and nothing of them is left', async () => {

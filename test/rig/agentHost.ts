@@ -19,7 +19,7 @@ export interface AgentHostRig {
 const root = join(import.meta.dirname, '../..');
 
 export async function startAgentHostRig(rig: CodexRig): Promise<AgentHostRig> {
-  const service = createServer((incoming, response) => void serve(incoming, response, rig.model.url));
+  const service = createServer((incoming, response) => serve(incoming, response, rig.model.url));
   await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(service.address() as AddressInfo).port}`;
   // The harness is a client of ours, and no task: its Codex has a home of its own.
@@ -90,7 +90,7 @@ function answerTo(path: string, base: string): object | null {
   return null;
 } // prettier-ignore
 
-async function serve(incoming: IncomingMessage, response: ServerResponse, modelUrl: string): Promise<void> {
+function serve(incoming: IncomingMessage, response: ServerResponse, modelUrl: string): void {
   const path = new URL(incoming.url ?? '/', 'http://x').pathname;
   if (path.endsWith('/responses')) {
     const passed = request(`${modelUrl}/responses`, {
@@ -106,9 +106,8 @@ async function serve(incoming: IncomingMessage, response: ServerResponse, modelU
     incoming.pipe(passed);
     return;
   }
-  for await (const _ of incoming) {
-    // What it says does not matter here.
-  }
+  // What it says does not matter here.
+  incoming.resume();
   const answer = answerTo(path, `http://${incoming.headers.host ?? ''}`);
   response.writeHead(answer ? 200 : 404, { 'content-type': 'application/json' });
   response.end(JSON.stringify(answer ?? { message: 'not here' }));

@@ -17,16 +17,22 @@ export interface HandedDefinition {
 
 /** Read from where the editor keeps it for its harnesses; undefined as long as it has not handed it on. */
 export async function handedDefinition(dataDir: string): Promise<HandedDefinition | undefined> {
+  return (await handedDefinitions(dataDir))[0];
+}
+
+/** All that it ever handed on, each once: another one is kept beside those before. */
+export async function handedDefinitions(dataDir: string): Promise<readonly HandedDefinition[]> {
   const plugins = join(dataDir, 'agentPlugins');
   const names = await readdir(plugins, { recursive: true }).catch(() => []);
+  const found = new Map<string, HandedDefinition>();
   for (const name of names.filter((one) => one.endsWith('.mcp.json'))) {
     const { mcpServers } = JSON.parse(await readFile(join(plugins, name), 'utf8')) as {
       mcpServers?: Readonly<Record<string, HandedDefinition>>;
     };
     const own = mcpServers?.['codex-worker'];
-    if (own) return own;
+    if (own) found.set(JSON.stringify(own), own);
   }
-  return undefined;
+  return [...found.values()];
 }
 
 /** What this needs of a session of the Copilot SDK. */

@@ -1,3 +1,4 @@
+import { shutOut } from '../../src/ui/accessRules';
 import { describe, expect, it } from 'vitest';
 import manifest from '../../package.json';
 import {
@@ -202,3 +203,20 @@ describe('the output of a task', () => {
     expect(queue.take('/log')).toMatch(/skipped/);
   });
 });
+
+it.each([
+  [{}, []],
+  [{ 'chat.mcp.access': 'all', 'chat.mcp.allowedServers': null, 'chat.agent.enabled': true }, []],
+  [{ 'chat.mcp.access': 'none' }, [/chat\.mcp\.access is "none"/]],
+  [{ 'chat.mcp.access': 'registry', 'chat.agent.enabled': false }, [/"registry"/, /no agent mode/]],
+  [{ 'chat.mcp.allowManagedServersOnly': true }, [/only managed servers/]],
+  [{ 'chat.mcp.allowedServers': [] }, [/does not name "codex-worker"/]],
+  [{ 'chat.mcp.allowedServers': [{ serverName: 'other' }] }, [/does not name/]],
+  [{ 'chat.mcp.allowedServers': [{ serverName: 'codex-worker' }] }, []],
+  [{ 'chat.mcp.allowedServers': [{ serverCommand: ['node'] }] }, []],
+  [{ 'chat.mcp.deniedServers': [{ serverName: 'codex-worker' }] }, [/deniedServers names/]],
+  [{ 'chat.mcp.deniedServers': 'x', 'chat.mcp.allowedServers': 7 }, []],
+])('the doctor says of the settings %j what shuts agents out', (settings: Record<string, unknown>, reasons: RegExp[]) => {
+  const findings = shutOut('codex-worker', (setting) => settings[setting]);
+  expect(findings.map(({ text }) => text)).toEqual(reasons.map((reason) => expect.stringMatching(reason) as string));
+}); // prettier-ignore

@@ -23,6 +23,10 @@ describe('the layer rule', () => {
   it.each([
     ['src/base/x.ts', "import { a } from '../core/errors';"],
     ['src/base/x.ts', "import { a } from '../process/childProcess';"],
+    ['src/pipe/x.ts', "import { a } from '../core/errors';"],
+    ['src/pipe/x.ts', "import { Client } from '@modelcontextprotocol/sdk/client/index.js';"],
+    ['src/attach.ts', "import { a } from './mcp/results';"],
+    ['src/clients/x.ts', "import { a } from '../mcp/results';"],
     ['src/core/x.ts', "import { a } from '../process/childProcess';"],
     ['src/core/x.ts', "import * as vscode from 'vscode';"],
     ['src/core/x.ts', "import { execa } from 'execa';"],

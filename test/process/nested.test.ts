@@ -1,0 +1,42 @@
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { join } from 'node:path';
+import { bundled } from '../rig/bundled';
+import { type CodexRig, startCodexRig, startWorker } from '../rig/codexRig';
+import { exists } from '../rig/installEditor';
+import { processesWith } from '../rig/processes';
+import { until } from '../rig/until';
+
+/** Our own program in the person's Codex configuration: each thread of a task starts it, below our own app-server. */
+
+let rig: CodexRig;
+let worker: Awaited<ReturnType<typeof startWorker>>;
+
+beforeAll(async () => {
+  rig = await startCodexRig({
+    more: [
+      '\n[mcp_servers.codex-worker]',
+      `command = ${JSON.stringify(process.execPath)}`,
+      // The store of the program is not that of the task.
+      `args = ${JSON.stringify([bundled('stdio'), '--state-dir', '/nonexistent/codex-worker-nested'])}`,
+      'default_tools_approval_mode = "approve"',
+      'required = true\n',
+    ].join('\n'),
+  });
+  worker = await startWorker(rig, { keepMs: () => 60_000 });
+});
+afterAll(async () => {
+  await worker.shutDown();
+  await rig.dispose();
+});
+
+it('refuses every call, owns no store, and leaves with its thread', async () => {
+  const prompt = 'tool: mcp__codex_worker/spawn_task {"prompt":"say nested"}\nsay over';
+  const { id } = await worker.tasks.spawn({ prompt }, 'test');
+  await until('it has ended', () => worker.tasks.get(id).endedAt !== null, 30_000);
+  expect(worker.tasks.get(id)).toMatchObject({ status: 'completed', finalMessage: 'over' });
+  const answers = rig.model.requests.at(-1)?.input.filter(({ type }) => type.endsWith('_output'));
+  expect(JSON.stringify(answers)).toMatch(/not_available.*started by Codex inside a task/);
+  expect(worker.tasks.snapshots()).toHaveLength(1);
+  expect(await exists(join('/nonexistent', 'codex-worker-nested'))).toBe(false);
+  await until('nothing of it is left', () => processesWith('codex-worker-nested').length === 0, 15_000);
+});

@@ -57,7 +57,7 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
       await endpoint.close();
       await worker.suspend();
     };
-    await endpoint.open(worker);
+    await endpoint.open(worker).catch((error: unknown) => tellNobodyComesIn(log, error));
     const launcher = writeLauncher({
       storage: context.globalStorageUri.fsPath,
       node: process.execPath,
@@ -82,10 +82,17 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
       }),
     );
   } catch (error) {
+    void endpoint.close();
     log('error', error instanceof Error ? (error.stack ?? error.message) : messageOf(error));
     const text = error instanceof CallError ? `${error.message} ${error.hint}` : messageOf(error);
     void vscode.window.showErrorMessage(`Codex Worker could not start: ${text}`);
   }
+}
+
+/** The tasks of this window work all the same. */
+function tellNobodyComesIn(log: Log, error: unknown): void {
+  log('error', `No agent can come into this window: ${messageOf(error)}`);
+  void vscode.window.showWarningMessage(`Codex Worker: No agent can come into this window. ${messageOf(error)}`);
 }
 
 /** Leaves the tasks to the next window, or its keeper; the editor waits a few seconds for it. */

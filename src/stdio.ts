@@ -91,6 +91,7 @@ async function main(): Promise<void> {
     return;
   }
   const stopped = stopSignal();
+  if (await isBelowOurServer()) return refuseStdio(version, nested, stopped);
   if (options.attach !== 'no') {
     const window = await findWindow(options.window);
     if (!('looked' in window)) {
@@ -104,7 +105,6 @@ async function main(): Promise<void> {
       return;
     }
   }
-  if (await isBelowOurServer()) return refuseStdio(version, nested, stopped);
   await assertRoots(options.roots);
   if (options.policy !== null) await assertPolicy(options.policy);
   const client = new StdioClient(process.stdin, process.stdout, { repeats: (tool) => tool === 'wait-task' });

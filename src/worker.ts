@@ -169,7 +169,7 @@ export class Worker implements Disposable {
       log,
       personPresent: () => settings.personPresent(),
       factsOf: (id, caller) => worker?.factsOf(id, caller),
-      taskIds: () => worker?.tasks.snapshots().map(({ id }) => id) ?? [],
+      taskIds: (about, caller) => worker?.tasks.about(about, caller).map(({ id }) => id) ?? [],
     });
     worker = new Worker(options, store, policies);
     return worker;

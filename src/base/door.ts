@@ -1,5 +1,5 @@
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
-import { lstat, rm, writeFile } from 'node:fs/promises';
+import { lstat, readdir, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { basename, dirname, join } from 'node:path';
 import { LineSplitter } from './lineSplitter';
@@ -23,6 +23,9 @@ export type Refusal = 'version' | 'token' | 'proof' | 'closing' | 'full';
 
 const helloLimitMs = 5_000;
 const reachLimitMs = 3_000;
+const refusalLimitMs = 500;
+/** Nobody takes that long from being told a name to having written the file, in ms. */
+const nonceLimitMs = 60_000;
 /** Characters of a line of the conversation before the welcome. */
 const lineLimit = 16_384;
 const nonceForm = /^[0-9a-f]{64}$/;
@@ -87,6 +90,7 @@ export class Door {
   /** Rejects when there can be no socket, or no directory of doors. */
   static async open(options: DoorOptions): Promise<Door> {
     const doors = await makeDoorsDir(options.dataDir);
+    await removeLeft(doors);
     const local = await newLocalAddress();
     const server = createServer();
     const door = new Door(options, doors, server, local);
@@ -124,6 +128,11 @@ export class Door {
         refuse(socket, reason);
         return;
       }
+      // It may have gone, or we may be closing, while the proof was looked at.
+      if (socket.destroyed || this.closing) {
+        socket.destroy();
+        return;
+      }
       say(socket, { welcome: this.options.welcome() });
       const hello = isJson(knock.hello) ? knock.hello : {};
       this.options.onGuest({ socket, hello, onLine: (listener) => lines.pass(listener) });
@@ -148,6 +157,16 @@ export class Door {
     } finally {
       await rm(path, { force: true });
     }
+  }
+}
+
+/** What a guest wrote whose door was gone by then. */
+async function removeLeft(doors: string): Promise<void> {
+  const names = await readdir(doors);
+  const late = Date.now() - nonceLimitMs;
+  for (const path of names.filter((name) => nonceForm.test(name)).map((name) => join(doors, name))) {
+    const info = await lstat(path).catch(() => null);
+    if (info && info.mtimeMs < late) await rm(path, { force: true });
   }
 }
 
@@ -177,13 +196,19 @@ export async function knock({ address, token }: Address, hello: Json): Promise<K
     say(socket, { door: doorVersion, token, hello });
     for (;;) {
       const said = parse(await lines.next());
-      if (typeof said?.write === 'string') await prove(socket, said.write);
-      else if (isJson(said?.welcome)) {
+      if (typeof said?.write === 'string') {
+        if (await prove(socket, said.write)) continue;
+        socket.destroy();
+        return { kind: 'refused', reason: 'proof' };
+      }
+      if (isJson(said?.welcome)) {
         return { kind: 'in', socket, welcome: said.welcome, onLine: (listener) => lines.pass(listener) };
-      } else if (isJson(said?.refused)) {
+      }
+      if (isJson(said?.refused)) {
         socket.destroy();
         return { kind: 'refused', reason: said.refused.reason as Refusal };
-      } else throw new Error('The door says something else.');
+      }
+      throw new Error('The door says something else.');
     }
   } catch {
     socket.destroy();
@@ -193,11 +218,15 @@ export async function knock({ address, token }: Address, hello: Json): Promise<K
   }
 }
 
-/** Writes what the door wants; never a file of another name or place. */
-async function prove(socket: Socket, path: string): Promise<void> {
+/** Writes what the door wants, never a file of another name or place; false where that cannot be, as in a sandbox. */
+async function prove(socket: Socket, path: string): Promise<boolean> {
   if (!nonceForm.test(basename(path)) || basename(dirname(path)) !== doorsName) throw new Error('That is no door.');
-  await writeFile(path, '', { flag: 'wx', mode: 0o600 });
-  say(socket, { written: true });
+  const isWritten = await writeFile(path, '', { flag: 'wx', mode: 0o600 }).then(
+    () => true,
+    () => false,
+  );
+  if (isWritten) say(socket, { written: true });
+  return isWritten;
 }
 
 /** The lines of a socket: one by one at first, then all to a listener. */
@@ -258,8 +287,12 @@ function say(socket: Socket, message: Json): void {
   socket.write(`${JSON.stringify(message)}\n`);
 }
 
+/** The rest of what it says is thrown away; one that does not hang up is hung up on. */
 function refuse(socket: Socket, reason: Refusal): void {
+  socket.removeAllListeners('data').resume();
   socket.end(`${JSON.stringify({ refused: { reason } })}\n`);
+  const late = setTimeout(() => socket.destroy(), refusalLimitMs);
+  socket.once('close', () => clearTimeout(late));
 }
 
 function parse(line: string): Json | null {

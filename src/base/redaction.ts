@@ -46,10 +46,12 @@ const keyHeader = /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----/y;
 const keyFooter = /-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----/y;
 /** Longer than a header and a footer. */
 const markLimit = 80;
-/** Characters of the body of a key; one of 16,384 bits has 13,000. */
+/** Characters from the header of a key to its footer; one of 16,384 bits has 13,000. */
 const keyLimit = 20_000;
-/** Its footer, or what its body, its headers, escaped line breaks and what a listing puts before a line are not made of. */
-const endOfKey = /-----END|[^A-Za-z0-9+/=\s:,.\\|>-]/;
+/** A line of a key whose footer is missing: of its body, whatever a listing or a program puts around it, or of its headers. */
+const keyLine =
+  /[A-Za-z0-9+/=]{16}|^[A-Za-z0-9+/=]+$|^[^A-Za-z0-9]{0,12}$|^\W{0,4}(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset):/;
+const keyLineLimit = 200;
 
 /** The text without what looks like a token, a key or a password. JSON stays JSON. Takes time in proportion to its length. */
 export function redact(text: string): string {
@@ -73,7 +75,8 @@ function redactValue(value: unknown, isLeft: (name: string) => boolean, depth: n
   if (typeof value !== 'object' || value === null) return value;
   if (depth > depthLimit) return replacement;
   const inside = (inner: unknown, name: string): unknown => {
-    const isNamed = typeof inner === 'string' && inner.length >= 8 && secretName.test(name);
+    const isText = typeof inner === 'string' || typeof inner === 'number';
+    const isNamed = isText && String(inner).length >= 8 && secretName.test(name);
     if (isNamed) return replacement;
     return isLeft(name) ? inner : redactValue(inner, isLeft, depth + 1);
   };
@@ -83,8 +86,9 @@ function redactValue(value: unknown, isLeft: (name: string) => boolean, depth: n
     return copy.some((inner, index) => inner !== items[index]) ? copy : value;
   }
   const entries = Object.entries(value);
-  const copy = entries.map(([name, inner]) => [name, inside(inner, name)] as const);
-  return copy.some(([, inner], index) => inner !== entries[index]?.[1]) ? Object.fromEntries(copy) : value;
+  const copy = entries.map(([name, inner]) => [redact(name), inside(inner, name)] as const);
+  const isChanged = copy.some(([name, inner], index) => name !== entries[index]?.[0] || inner !== entries[index][1]);
+  return isChanged ? Object.fromEntries(copy) : value;
 }
 
 /**
@@ -93,77 +97,94 @@ function redactValue(value: unknown, isLeft: (name: string) => boolean, depth: n
  */
 export class Redaction {
   private held = '';
-  /** Characters of a private key that were taken so far; null outside of one. */
-  private taken: number | null = null;
+  /** Whether what is held begins right after the header of a private key. */
+  private inKey = false;
+  /** Where the next footer is, from the end of what is held; null when that is not known, -1 when there is none. */
+  private footer: number | null = null;
 
   /** The next piece as far as it can be shown. */
   push(piece: string): string {
-    const shown: string[] = [];
     this.held += piece;
+    this.footer = null;
     // The many small pieces of one word are looked at together; a private key begins with several words.
-    if (this.taken === null && this.held.length < heldLimit && !/\s/.test(piece)) return '';
-    while (this.taken === null ? this.showUntilKey(shown) : this.skipKey()) {
+    if (!this.inKey && this.held.length < heldLimit && !/\s/.test(piece)) return '';
+    // The footer of one ends with a dash.
+    if (this.inKey && this.held.length < keyLimit && !piece.includes('-')) return '';
+    return this.show(false);
+  }
+
+  /** The rest: nothing more comes. */
+  flush(): string {
+    this.footer = null;
+    const rest = this.show(true);
+    this.held = '';
+    this.inKey = false;
+    return rest;
+  }
+
+  private show(isLast: boolean): string {
+    const shown: string[] = [];
+    while (this.inKey ? this.skipKey(isLast) : this.showUntilKey(shown, isLast)) {
       // Each step takes a part of what is held.
     }
     return shown.join('');
   }
 
-  /** The rest: nothing more comes. */
-  flush(): string {
-    const rest = this.taken === null ? scan(this.held) : '';
-    this.held = '';
-    this.taken = null;
-    return rest;
-  }
-
-  /** Shows what stands before the next private key; false when more has to come first. */
-  private showUntilKey(shown: string[]): boolean {
+  /** Shows what stands before the next private key; false when more has to come first, or nothing is left. */
+  private showUntilKey(shown: string[], isLast: boolean): boolean {
     const text = this.held;
+    let end = isLast ? text.length : breakOf(text);
     for (let at = text.indexOf(keyBegin); at >= 0; at = text.indexOf(keyBegin, at + 1)) {
       keyHeader.lastIndex = at;
       if (keyHeader.test(text)) {
         shown.push(scan(text.slice(0, at)), replacement);
         this.held = text.slice(keyHeader.lastIndex);
-        this.taken = 0;
+        this.inKey = true;
         return true;
       }
-      if (text.length - at < markLimit) return this.show(shown, Math.min(at, breakOf(text)));
+      if (!isLast && text.length - at < markLimit) end = Math.min(at, end);
     }
-    return this.show(shown, breakOf(text));
-  }
-
-  private show(shown: string[], end: number): false {
-    shown.push(scan(this.held.slice(0, end)));
-    this.held = this.held.slice(end);
+    shown.push(scan(text.slice(0, end)));
+    this.held = text.slice(end);
     return false;
   }
 
-  /** Takes the body of a private key; false when more has to come first. */
-  private skipKey(): boolean {
+  /** Takes the private key up to its footer; false when that may still come. Without one it ends with its last line. */
+  private skipKey(isLast: boolean): boolean {
     const text = this.held;
-    const taken = this.taken ?? 0;
-    const body = text.slice(0, keyLimit - taken);
-    const found = body.search(endOfKey);
-    const end = found < 0 ? body.length : found;
-    if (text.startsWith(keyEnd, end)) {
-      keyFooter.lastIndex = end;
-      const isFooter = keyFooter.test(text);
-      if (!isFooter && text.length - end < markLimit) return false;
-      this.held = text.slice(isFooter ? keyFooter.lastIndex : end);
-      this.taken = null;
-      return true;
-    }
-    if (end < text.length) {
-      this.held = text.slice(end);
-      this.taken = null;
-      return true;
-    }
-    // The footer may be cut in two.
-    const kept = Math.min(text.length, markLimit);
-    this.taken = taken + text.length - kept;
-    this.held = text.slice(text.length - kept);
-    return false;
+    const footer = this.nextFooter();
+    keyFooter.lastIndex = footer;
+    if (footer >= 0 && footer <= keyLimit && keyFooter.test(text)) this.held = text.slice(keyFooter.lastIndex);
+    else if (!isLast && text.length < keyLimit + markLimit) return false;
+    else this.held = text.slice(endOfKey(text));
+    this.inKey = false;
+    return true;
   }
+
+  /** Found once for all keys before it, so that many headers do not each look through everything. */
+  private nextFooter(): number {
+    const text = this.held;
+    if (this.footer === null || this.footer > text.length) {
+      const at = text.indexOf(keyEnd);
+      this.footer = at < 0 ? -1 : text.length - at;
+    }
+    return this.footer < 0 ? -1 : text.length - this.footer;
+  }
+}
+
+/** Where a key ends that has no footer: after the last line that looks like one of its own. */
+function endOfKey(text: string): number {
+  let end = 0;
+  while (end < text.length && end < keyLimit) {
+    const rest = text.slice(end, end + keyLineLimit);
+    // In JSON a line break is written as \\n.
+    const [line = ''] = /^(?:(?!\\n|\\r)[^\n])*/.exec(rest) ?? [];
+    if (!keyLine.test(line.trim())) return end;
+    const [lineEnd = ''] = /^(?:\\r|\\n|\n)+/.exec(rest.slice(line.length)) ?? [];
+    end += line.length + lineEnd.length;
+    if (line.length + lineEnd.length === 0) break;
+  }
+  return end;
 }
 
 function scan(text: string): string {
@@ -184,12 +205,17 @@ function breakOf(text: string): number {
   return start;
 }
 
+const wordCharacter = /[A-Za-z0-9_-]/;
 const separators = [',', ';', '{', '}', '&'];
 
 /** A run without white space that is too long to be held: JSON or a list of parameters is cut before its last part. */
 function separatedAt(run: string): number {
   const last = Math.max(...separators.map((separator) => run.lastIndexOf(separator)));
-  return last > 0 ? last : run.length;
+  if (last > 0) return last;
+  // Else before its last word, so that no token is cut in two; one that is all of it is no token.
+  let start = run.length;
+  while (start > 0 && wordCharacter.test(run.charAt(start - 1))) start--;
+  return start > 0 ? start : run.length;
 }
 
 function isSpace(code: number): boolean {

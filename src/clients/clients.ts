@@ -208,7 +208,7 @@ function codexEntryOf(
 ): { readonly lines: readonly string[]; readonly from: number; readonly to: number } | null {
   const lines = toml.split('\n');
   const names = [`[mcp_servers.${entryName}]`, `[mcp_servers."${entryName}"]`];
-  const from = lines.findIndex((line) => names.includes(line.trim()));
+  const from = lines.findIndex((line) => names.includes(line.replace(/#.*$/, '').trim()));
   if (from < 0) return null;
   const next = lines.findIndex((line, index) => index > from && line.trimStart().startsWith('['));
   return { lines, from, to: next < 0 ? lines.length : next };
@@ -216,11 +216,12 @@ function codexEntryOf(
 
 async function setApprovalMode(file: string, wanted: boolean): Promise<void> {
   const entry = codexEntryOf((await readText(file, tomlLimit)) ?? '');
-  if (!entry) throw new HumanError(`"${file}" has no entry [mcp_servers.${entryName}].`);
+  if (!entry && !wanted) return;
+  if (!entry)
+    throw new HumanError(`"${file}" has no table [mcp_servers.${entryName}]. Put this line into it: ${approvalLine}`);
   const { lines, from, to } = entry;
-  const kept = lines.filter(
-    (line, index) => index <= from || index >= to || !line.startsWith('default_tools_approval_mode'),
-  );
+  const isMode = (line: string): boolean => line.trimStart().startsWith('default_tools_approval_mode');
+  const kept = lines.filter((line, index) => index <= from || index >= to || !isMode(line));
   const next = wanted ? [...kept.slice(0, from + 1), approvalLine, ...kept.slice(from + 1)] : kept;
   await replaceText(file, next.join('\n'));
 }

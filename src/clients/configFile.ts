@@ -32,12 +32,15 @@ export class ConfigFile {
     const text = await this.text();
     const before = await this.get(place);
     if (value === undefined && before === undefined) return;
-    await replaceText(this.path, edited(text, place, before, value));
+    const next = edited(text, place, before, value);
+    // Whatever is odd about the file: it never gets worse.
+    parseWhole(next, this.path);
+    await replaceText(this.path, next);
   }
 
   private async text(): Promise<string> {
-    const text = await readText(this.path, fileLimit);
-    return text === null || text.trim() === '' ? '{}\n' : text;
+    const text = (await readText(this.path, fileLimit))?.replace(/^\ufeff/, '') ?? '';
+    return text.trim() === '' ? '{}\n' : text;
   }
 }
 
@@ -52,6 +55,13 @@ function parseWhole(text: string, path: string): unknown {
 }
 
 function edited(text: string, place: JSONPath, before: unknown, value: unknown): string {
+  const holder: unknown = parse(text, [], { allowTrailingComma: true });
+  const list = (holder as Record<string, unknown>)[String(place[0])];
+  if (list !== undefined && (typeof list !== 'object' || list === null || Array.isArray(list))) {
+    throw new HumanError(
+      `"${String(place[0])}" is no object in this file, so nothing is changed in it. Mend it first.`,
+    );
+  }
   if (value === undefined) return removed(text, place);
   return before === undefined ? inserted(text, place, value) : changed(text, place, value);
 }
@@ -67,7 +77,8 @@ function removed(text: string, place: JSONPath): string {
   const siblings = property?.parent?.children ?? [];
   const index = property ? siblings.indexOf(property) : -1;
   const [before, after] = [siblings[index - 1], siblings[index + 1]];
-  if (!property || (!before && !after)) return changed(text, place, undefined);
+  if (!property?.parent) return text;
+  if (!before && !after) return `${text.slice(0, property.parent.offset)}{}${text.slice(endOf(property.parent))}`;
   const from = after ? property.offset : endOf(before ?? property);
   return text.slice(0, from) + text.slice(after ? after.offset : endOf(property));
 }

@@ -62,7 +62,13 @@ export const turnCompletedParams = z.object({
   }),
 });
 
-export const deltaParams = z.object({ itemId: z.string(), delta: z.string() });
+export const deltaParams = z.object({
+  itemId: z.string(),
+  delta: z.string(),
+  /** Which part of a reasoning item it is. */
+  summaryIndex: z.number().optional(),
+  contentIndex: z.number().optional(),
+});
 export const endedItemParams = z.object({ item: z.object({ id: z.string() }) });
 export const errorParams = z.object({ error: turnError, willRetry: z.boolean() });
 export const diffParams = z.object({ diff: z.string() });

@@ -31,8 +31,8 @@ export class ThreadText {
   take({ method, params }: Notification): { readonly rests: readonly Notification[]; readonly shown: unknown } {
     const streamed = deltaParams.safeParse(params).data;
     if (!streamed) return { rests: this.endedBy(method, params), shown: this.redacted(params) };
-    const { itemId, delta } = streamed;
-    const key = `${method} ${itemId}`;
+    const { itemId, delta, summaryIndex = 0, contentIndex = 0 } = streamed;
+    const key = `${method} ${itemId} ${summaryIndex} ${contentIndex}`;
     const stream = this.streams.get(key) ?? { method, params, itemId, text: new Redaction() };
     this.streams.set(key, stream);
     const text = stream.text.push(delta);

@@ -45,7 +45,8 @@ export function meantAnswer(question: RequestQuestion, answer: Answer): Answer {
   if (question.type !== 'user_input' || answer.kind !== 'input') return answer;
   const meant = Object.entries(answer.answers).map(([id, texts]) => {
     const options = question.questions.find((one) => one.id === id)?.options ?? [];
-    const offered = (text: string): string => options.find(({ label }) => redact(label) === text)?.label ?? text;
+    const labels = shownLabels(options);
+    const offered = (text: string): string => options[labels.indexOf(text)]?.label ?? text;
     return [id, texts.map(offered)] as const;
   });
   return { ...answer, answers: Object.fromEntries(meant) };
@@ -57,8 +58,22 @@ function shownInput(question: InputQuestion): InputQuestion {
     ...question,
     header: redact(header),
     text: redact(text),
-    options: options.map(({ label, description }) => ({ label: redact(label), description: redact(description) })),
+    options: options.map(({ description }, index) => ({
+      label: shownLabels(options)[index] ?? '',
+      description: redact(description),
+    })),
   };
+}
+
+/** The labels as they are shown: two that differ in a secret only stay two. */
+function shownLabels(options: InputQuestion['options']): readonly string[] {
+  const shown: string[] = [];
+  for (const { label } of options) {
+    const text = redact(label);
+    const isTaken = text !== label && shown.includes(text);
+    shown.push(isTaken ? `${text} (${shown.length + 1})` : text);
+  }
+  return shown;
 }
 
 function redactNullable(text: string | null): string | null {

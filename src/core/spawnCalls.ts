@@ -14,6 +14,8 @@ export interface SpawnCall {
 const windowMs = 60_000;
 /** How long a repetition waits to learn whether the first answer arrived, in ms. */
 const answerLimitMs = 2_000;
+/** A spawn that waits for the task's news takes no longer, in ms. */
+const longestCallMs = 300_000;
 const callLimit = 200;
 
 interface Sent {
@@ -28,7 +30,7 @@ interface Sent {
  */
 export class SpawnCalls {
   /** Tasks whose spawn was not answered, by the hash of caller and request, with the time at which that showed. */
-  private readonly lost = new BoundedMap<string, { readonly id: TaskId; readonly at: number }>(callLimit);
+  private readonly lost = new BoundedMap<string, { readonly id: Promise<TaskId>; readonly at: number }>(callLimit);
   private readonly sent = new BoundedMap<string, Sent>(callLimit);
   private readonly now: () => number;
 
@@ -39,7 +41,8 @@ export class SpawnCalls {
   /** The task of the call that this one repeats. */
   async repeated(hash: string, { retryKey }: SpawnCall): Promise<TaskId | undefined> {
     const lost = this.lost.get(hash);
-    if (lost && this.now() - lost.at < windowMs) return lost.id;
+    // One that was refused after all made no task.
+    if (lost && this.now() - lost.at < windowMs) return lost.id.catch(() => undefined);
     const sent = retryKey === undefined ? undefined : this.sent.get(`${hash} ${retryKey}`);
     const isLost = sent !== undefined && this.now() - sent.at < windowMs && (await wasLost(sent.answered));
     return isLost ? (await sent.task).id : undefined;
@@ -50,21 +53,41 @@ export class SpawnCalls {
     const key = `${hash} ${retryKey ?? ''}`;
     if (retryKey !== undefined) this.sent.set(key, { task, answered, at: this.now() });
     const settle = async (): Promise<void> => {
-      const { id } = await task;
-      if (!(await answered)) this.remember(hash, id);
-      else {
+      // Its task may still be in the making.
+      if (!(await answered))
+        this.remember(
+          hash,
+          task.then(({ id }) => id),
+        );
+      else if (await isMade(task)) {
         this.lost.delete(hash);
         onAnswered();
       }
     };
     // A refused call did nothing.
-    settle().catch(() => this.sent.delete(key));
+    task.catch(() => {
+      this.sent.delete(key);
+      this.lost.delete(hash);
+    });
+    void settle();
   }
 
-  /** The answer to the spawn of this task got lost, in an earlier run it may be. */
-  remember(hash: string, id: TaskId): void {
+  /** The answer to the spawn of a task of an earlier run may have got lost when that run ended. */
+  restore(hash: string, { id, createdAt }: Pick<TaskSnapshot, 'id' | 'createdAt'>): void {
+    if (this.now() - createdAt < longestCallMs + windowMs) this.remember(hash, Promise.resolve(id));
+  }
+
+  private remember(hash: string, id: Promise<TaskId>): void {
+    id.catch(() => undefined);
     this.lost.set(hash, { id, at: this.now() });
   }
+}
+
+function isMade(task: Promise<unknown>): Promise<boolean> {
+  return task.then(
+    () => true,
+    () => false,
+  );
 }
 
 async function wasLost(answered: Promise<boolean>): Promise<boolean> {

@@ -44,7 +44,7 @@ import { newTaskId, type TaskId } from './taskId';
 import type { TaskSnapshot } from './taskSnapshot';
 import { instructionsFor } from './taskTypes';
 import { resetOf, type UsageWindow } from './usageLimits';
-import { shuttingDown, type WaitAbout, waitForNews, type WaitQuery, type WaitResult } from './waiting';
+import { meantBy, shuttingDown, type WaitAbout, waitForNews, type WaitQuery, type WaitResult } from './waiting';
 
 export interface TaskManagerOptions {
   readonly agent: Agent;
@@ -297,7 +297,7 @@ export class TaskManager implements Disposable {
       has: (id) => this.tasks.has(id),
       add: (snapshot, request) => {
         const task = this.add(specOf(snapshot, request), request);
-        if (snapshot.unansweredCall !== null) this.calls.remember(snapshot.unansweredCall, snapshot.id);
+        if (snapshot.unansweredCall !== null) this.calls.restore(snapshot.unansweredCall, snapshot);
         return { task, thread: threadSpecOf(task.spec, request) };
       },
       keepEnded: (task, leftMs) => {
@@ -409,6 +409,11 @@ export class TaskManager implements Disposable {
 
   wait(query: WaitQuery): Promise<WaitResult> {
     return waitForNews(this, this.news, query);
+  }
+
+  /** The tasks that a wait of the caller is about now. */
+  about(about: 'own' | 'all', caller: CallerId): readonly TaskSnapshot[] {
+    return meantBy(this, this.news, { about, caller });
   }
 
   /** Whether a wait of the caller is about the task. */

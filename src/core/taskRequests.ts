@@ -1,3 +1,4 @@
+import { redact } from '../base/redaction';
 import { Deadlines } from './deadlines';
 import { describeAnswer, describeAnswerer, describeQuestion } from './describeRequest';
 import type { Disposable } from './disposable';
@@ -195,7 +196,8 @@ export class TaskRequests implements Disposable {
     this.host.onClosed(id);
   }
 
-  private record(id: string, type: RequestType, by: Answerer, outcome: string): void {
+  private record(id: string, type: RequestType, by: Answerer, said: string): void {
+    const outcome = redact(said);
     this.kept = [...this.kept, { id, type, by, outcome, answeredAt: this.host.now() }].slice(-answersKept);
     this.host.note('answer', `${id} ${describeAnswerer(by)}: ${outcome}`);
   }

@@ -17,6 +17,8 @@ export type WaitAbout = readonly TaskId[] | 'own' | 'all';
 export interface WaitQuery {
   readonly caller: CallerId;
   readonly about: WaitAbout;
+  /** Whether the caller may see a task that it does not name; absent: it may see all. */
+  readonly isShown?: ((id: TaskId) => boolean) | undefined;
   readonly until: 'any' | 'all';
   /** 0 answers at once. */
   readonly timeoutMs: number;
@@ -72,7 +74,7 @@ export interface WaitSource {
 export async function waitForNews(source: WaitSource, news: News, query: WaitQuery): Promise<WaitResult> {
   if (typeof query.about !== 'string') for (const id of query.about) news.name(query.caller, source.get(id).id);
   const timedOut = !(await untilNews(source, news, query));
-  const selected = select(source, news, query);
+  const selected = meantBy(source, news, query);
   // What needs an answer comes first, then what ended, then what runs.
   const sorted = [...selected].sort((a, b) => rank(a) - rank(b));
   const tasks = sorted.slice(0, answerLimit);
@@ -106,11 +108,16 @@ function rank(task: TaskSnapshot): number {
   return isTerminalStatus(task.status) ? 1 : 2;
 }
 
-function select(source: WaitSource, news: News, { about, caller }: WaitQuery): readonly TaskSnapshot[] {
+/** The tasks that a wait is about now, as far as its caller may see them. */
+export function meantBy(
+  source: Pick<WaitSource, 'snapshots' | 'get'>,
+  news: News,
+  { about, caller, isShown = () => true }: Pick<WaitQuery, 'about' | 'caller' | 'isShown'>,
+): readonly TaskSnapshot[] {
   if (typeof about !== 'string') return [...new Set(about)].map((id) => source.get(id));
   const isMeant = (task: TaskSnapshot): boolean => about === 'all' || news.isOwn(caller, task);
   const isNews = (task: TaskSnapshot): boolean => !isTerminalStatus(task.status) || news.hasUnreportedEnd(caller, task);
-  return source.snapshots().filter((task) => isNews(task) && isMeant(task));
+  return source.snapshots().filter((task) => isNews(task) && isMeant(task) && isShown(task.id));
 }
 
 function isOver(tasks: readonly TaskSnapshot[], news: News, { about, until, caller, caredFor }: WaitQuery): boolean {
@@ -126,7 +133,7 @@ function isOver(tasks: readonly TaskSnapshot[], news: News, { about, until, call
 /** True on news, false on the time-out. */
 function untilNews(source: WaitSource, news: News, query: WaitQuery): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    const tasks = select(source, news, query);
+    const tasks = meantBy(source, news, query);
     if (isOver(tasks, news, query) || query.timeoutMs === 0) {
       resolve(isOver(tasks, news, query));
       return;
@@ -138,7 +145,7 @@ function untilNews(source: WaitSource, news: News, query: WaitQuery): Promise<bo
       settle();
     };
     const check = (): void => {
-      const now = select(source, news, query);
+      const now = meantBy(source, news, query);
       if (isOver(now, news, query)) finish(() => resolve(true));
     };
     const onAbort = (): void => finish(() => reject(asError(query.signal?.reason)));
@@ -148,7 +155,7 @@ function untilNews(source: WaitSource, news: News, query: WaitQuery): Promise<bo
     subscriptions.add(source.feed.onDidChangeStatus(() => guarded(check, fail)));
     if (query.caredFor) subscriptions.add(query.caredFor.onDidLeave(() => guarded(check, fail)));
     subscriptions.add(
-      source.feed.onDidUpdate(() => guarded(() => query.onProgress?.(select(source, news, query)), fail)),
+      source.feed.onDidUpdate(() => guarded(() => query.onProgress?.(meantBy(source, news, query)), fail)),
     );
     subscriptions.add(source.onDidShutDown(() => fail(shuttingDown())));
     query.signal?.addEventListener('abort', onAbort, { once: true });

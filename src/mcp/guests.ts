@@ -31,8 +31,10 @@ export class Guests {
   /** Serves a guest until it goes away. */
   async receive({ socket, onLine }: Guest, { identify, onInitialized, onEnd }: Visit): Promise<void> {
     const server = createMcpServer({ ...this.host, tools: createTools() }, identify);
+    if (socket.destroyed) return;
     this.sessions.set(socket, server);
-    server.oninitialized = () => onInitialized?.(server.getClientVersion()?.name ?? '');
+    // A pipe tells it in one breath with the request before, which the SDK answers a moment later.
+    server.oninitialized = () => setImmediate(() => onInitialized?.(server.getClientVersion()?.name ?? ''));
     socket.once('close', () => {
       this.sessions.delete(socket);
       onEnd?.();

@@ -21,6 +21,7 @@ import { CallError, invalidArgument } from '../core/errors';
 import { hashOf } from '../core/hash';
 import type { CallerId } from '../core/caller';
 import type { Log } from '../core/ports';
+import type { TaskId } from '../core/taskId';
 import type { TaskManager } from '../core/taskManager';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import type { ToolGate } from '../core/toolGate';
@@ -194,7 +195,9 @@ async function callTool(
     if (jsonBytes(given) > argumentsLimit) throw tooLarge();
     const args = readArguments(tool.inputSchema, given);
     const caller = callerOf(meta);
-    const call = { ...toolCall(caller, meta, extra, over), elicit: parts.elicitation() ? elicit : undefined };
+    const isShown = (id: TaskId): boolean => !gate.hidesTask(id, caller);
+    const asked = parts.elicitation() ? elicit : undefined;
+    const call = { ...toolCall(caller, meta, extra, over), elicit: asked, isShown };
     // Right after a reload the tasks are not there yet, and would be called unknown.
     await parts.tasks.restored();
     const { signal, progress } = call;
@@ -231,7 +234,12 @@ function tooLarge(): CallError {
   );
 }
 
-function toolCall(caller: CallerId, meta: Meta, extra: Extra, { handedOver }: CallEnd): Omit<ToolCall, 'elicit'> {
+function toolCall(
+  caller: CallerId,
+  meta: Meta,
+  extra: Extra,
+  { handedOver }: CallEnd,
+): Omit<ToolCall, 'elicit' | 'isShown'> {
   const token = meta?.progressToken;
   const delivered = deliveryOfThisCall();
   const gone = new AbortController();

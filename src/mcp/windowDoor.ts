@@ -84,6 +84,7 @@ export class WindowDoor {
     return {
       identify: asAttached(label),
       onInitialized: (given: string) => {
+        if (name !== null) return;
         name = attachedClient(given);
         this.count(name, 1);
       },

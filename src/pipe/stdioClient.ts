@@ -34,6 +34,8 @@ export interface StdioClientOptions {
 const waitingLimit = 1_000;
 
 const opening = 'initialize';
+const opened = 'notifications/initialized';
+const cancelled = 'notifications/cancelled';
 /** Codes of JSON-RPC 2.0, and of the MCP SDK for a connection that is gone. */
 const codes = { parse: -32_700, invalid: -32_600, gone: -32_000 } as const;
 
@@ -93,7 +95,7 @@ export class StdioClient {
   detach(error: ToolError = workerGone): void {
     this.worker = null;
     this.retold.clear();
-    for (const id of this.asked) this.notify('notifications/cancelled', { requestId: id, reason: error.message });
+    for (const id of this.asked) this.notify(cancelled, { requestId: id, reason: error.message });
     this.asked.clear();
     const again: Waiting[] = [];
     for (const request of [...this.open.values()]) {
@@ -144,12 +146,14 @@ export class StdioClient {
     if (method === undefined && (id === undefined || !this.asked.delete(id))) return;
     const request = id === undefined || method === undefined ? null : { id, line, method, tool: params?.name };
     if (request) this.note(request, params);
-    if (method === 'notifications/initialized') this.initialized = line;
+    if (method === opened) this.initialized = line;
     // A cancelled request is answered by nobody.
-    if (method === 'notifications/cancelled') this.cancel(params?.requestId as Id);
+    if (method === cancelled) this.cancel(params?.requestId as Id);
     if (this.worker) this.worker(line);
+    // The next worker is told by itself that the session is open, and knows nothing of what is cancelled.
+    else if (request === null && (method === opened || method === cancelled)) return;
     else if (this.waiting.length < waitingLimit) this.waiting.push({ line, request, since: performance.now() });
-    else if (request) this.refuse(request, workerGone);
+    else if (request) this.refuse(request, tooMany);
   }
 
   private note(request: Request, params: Message['params']): void {
@@ -179,6 +183,13 @@ const workerGone: ToolError = {
   code: 'shutting_down',
   message: 'The program that served this call has ended, and its tasks are taken over.',
   hint: 'Read task:///all or call wait-task to see what was done, then call again.',
+  retryable: true,
+};
+
+const tooMany: ToolError = {
+  code: 'not_available',
+  message: 'Too many messages wait for the worker, which is not there.',
+  hint: 'Call again in a moment.',
   retryable: true,
 };
 

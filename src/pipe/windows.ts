@@ -1,4 +1,5 @@
 import { readdir, realpath, rm } from 'node:fs/promises';
+import { hostname } from 'node:os';
 import { join, relative, isAbsolute, sep } from 'node:path';
 import type { Address } from '../base/door';
 import { isAlive } from '../base/processStart';
@@ -26,6 +27,10 @@ export interface WindowRecord extends Address {
     /** Of the product. */
     readonly version: string;
     readonly trusted: boolean;
+    /** The machine; several may share a home directory. */
+    readonly host: string;
+    /** When the window was opened, in ms since the epoch. */
+    readonly opened: number;
   };
 }
 
@@ -76,7 +81,8 @@ export async function listWindows(dataDir: string): Promise<Windows> {
   const records = (await Promise.all(ids.map((id) => readWindow(dataDir, id)))).filter((one) => one !== null);
   const alive: WindowRecord[] = [];
   for (const record of records) {
-    if (!('pid' in record)) continue;
+    // A process of another machine cannot be looked for here, nor its socket reached.
+    if (!('pid' in record) || record.worker.host !== hostname()) continue;
     if (await isAlive(record.pid, record.started)) alive.push(record);
     else await removeWindow(dataDir, record);
   }
@@ -98,7 +104,7 @@ export async function windowOf(
   const best = Math.max(...holding.map(({ depth }) => depth));
   const candidates = holding.filter(({ depth }) => depth === best).map(({ record }) => record);
   const named = candidates.find(({ id }) => id === preferred);
-  return named ?? candidates.toSorted((a, b) => b.started - a.started)[0] ?? null;
+  return named ?? candidates.toSorted((a, b) => b.worker.opened - a.worker.opened)[0] ?? null;
 }
 
 /** The length of the longest folder that holds the directory; -1 when none does. */
@@ -136,7 +142,7 @@ function parse(id: string, text: string): WindowRecord | UnreadableWindow {
 }
 
 function isRecord(record: MaybeRecord | null): record is WindowRecord {
-  const texts = [record?.address, record?.token, record?.worker?.version];
+  const texts = [record?.address, record?.token, record?.worker?.version, record?.worker?.host];
   return (
     record?.version === recordVersion &&
     texts.every((text) => typeof text === 'string') &&

@@ -24,6 +24,8 @@ export interface Action {
   readonly readings?: readonly Readonly<Record<string, unknown>>[];
   /** The tasks that it names; one that is not there is an empty object. */
   readonly tasks: readonly TaskFacts[];
+  /** It is about whatever tasks there are, and there is none: nothing speaks against it, and nothing is to be restricted. */
+  readonly isAboutNone?: boolean;
 }
 
 /** What a decision depends on besides the policy and the action. */
@@ -149,7 +151,7 @@ function conditionHolds(
       const results = action.tasks.map((task) =>
         check(valuesAt(task, condition.path), condition, circumstances, restricts),
       );
-      if (results.length === 0) return condition.exists === false;
+      if (results.length === 0) return condition.exists === false || (action.isAboutNone === true && !restricts);
       return condition.any ? results.includes(true) : !results.includes(false);
     }
   }

@@ -25,8 +25,8 @@ export interface PolicyGateOptions {
   readonly base: () => string;
   /** What rules may know of a task; undefined when there is none. */
   readonly factsOf: (id: string, caller: CallerId) => TaskFacts | undefined;
-  /** All tasks that there are. */
-  readonly taskIds: () => readonly string[];
+  /** The tasks that a wait without ids is about: the caller's own, or everybody's. */
+  readonly taskIds: (about: 'own' | 'all', caller: CallerId) => readonly string[];
   /** Whether there is an editor in which a person can answer. */
   readonly personPresent: () => boolean;
   readonly now?: () => number;
@@ -293,9 +293,10 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
   }
 
   private actionOf({ tool, args, caller }: Pick<GatedCall, 'tool' | 'args' | 'caller'>): Action {
-    // Without an id it tells of all of them.
-    const ids = tool === 'wait-task' && args.task_id === undefined ? this.options.taskIds() : taskIdsOf(args);
-    return { tool, args, tasks: ids.map((id) => this.options.factsOf(id, caller) ?? {}) };
+    const about = tool === 'wait-task' ? waitsAbout(args.task_id) : null;
+    const ids = about === null ? taskIdsOf(args) : this.options.taskIds(about, caller);
+    const tasks = ids.map((id) => this.options.factsOf(id, caller) ?? {});
+    return { tool, args, tasks, isAboutNone: about !== null && ids.length === 0 };
   }
 }
 
@@ -363,6 +364,12 @@ function keysOf(args: Readonly<Record<string, unknown>>): readonly string[] {
   return Object.keys(args)
     .slice(0, idLimit)
     .map((key) => key.slice(0, keyCharacters));
+}
+
+/** What a wait is about that names no tasks; null for one that does. */
+function waitsAbout(taskId: unknown): 'own' | 'all' | null {
+  if (taskId === undefined) return 'own';
+  return taskId === 'all' ? 'all' : null;
 }
 
 /** The tasks that the arguments of any of the tools name. */

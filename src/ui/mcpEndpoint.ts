@@ -21,7 +21,7 @@ const windowVariable = 'CODEX_WORKER_WINDOW';
 export class McpEndpoint implements vscode.Disposable {
   private readonly owned = new DisposableStore();
   private readonly changed = this.owned.add(new vscode.EventEmitter<void>());
-  private worker: Worker | null = null;
+  private readonly opened = new Opening();
   private door: WindowDoor | null = null;
   private host: Promise<HttpHost> | null = null;
   private presence: WindowPresence | null = null;
@@ -35,6 +35,7 @@ export class McpEndpoint implements vscode.Disposable {
     this.context = context;
     this.log = log;
     this.window = windowIdOf(context);
+    this.startHost();
     this.owned.add(this.register());
     this.owned.add(
       vscode.workspace.onDidChangeConfiguration((event) => {
@@ -44,15 +45,14 @@ export class McpEndpoint implements vscode.Disposable {
     this.nameInTerminals();
   }
 
-  /** Opens the door, and lets other programs find it. */
+  /** Opens the door, and lets other programs find it. Rejects when there can be none. */
   async open(worker: Worker): Promise<void> {
-    this.worker = worker;
+    this.opened.resolve(worker);
     if (worker.beside > 0) {
       this.window = `${windowIdOf(this.context)}-${worker.beside}`;
       this.nameInTerminals();
       this.changed.fire();
     }
-    this.startHost();
     const door = await worker.openDoor();
     this.door = door;
     this.presence = this.owned.add(new WindowPresence({ dataDir: this.dataDir, id: this.window, door, log: this.log }));
@@ -72,7 +72,11 @@ export class McpEndpoint implements vscode.Disposable {
 
   /** The address and the token of a server that is reached without the pipe; null where the pipe is all. */
   async direct(): Promise<{ readonly uri: string; readonly token: string } | null> {
-    const host = await this.host;
+    const host = await this.host?.catch(() => {
+      // One that could not be started is tried again.
+      this.startHost();
+      return this.host;
+    });
     return host ? { uri: host.uri, token: await this.token() } : null;
   }
 
@@ -88,6 +92,7 @@ export class McpEndpoint implements vscode.Disposable {
     // First of all nobody finds a window that is going.
     await this.presence?.withdraw();
     this.owned.dispose();
+    this.opened.reject(new Error('The window is closing.'));
     await Promise.allSettled([this.door?.close(), this.host?.then((host) => host.close())]);
   }
 
@@ -97,12 +102,11 @@ export class McpEndpoint implements vscode.Disposable {
 
   private startHost(): void {
     const transport = mcpTransport();
-    if (transport === 'stdio' || !this.worker) {
+    if (transport === 'stdio') {
       this.host = null;
       return;
     }
-    const { worker } = this;
-    const host = this.token().then((token) => worker.serveHttp({ transport, token }));
+    const host = this.opened.worker.then(async (worker) => worker.serveHttp({ transport, token: await this.token() }));
     host.then(
       ({ uri }) => this.log('info', `MCP server at ${uri}`),
       (error: unknown) => this.log('error', `The MCP server could not start: ${messageOf(error)}`),
@@ -150,6 +154,21 @@ export class McpEndpoint implements vscode.Disposable {
       },
       resolveMcpServerDefinition: (definition) => definition,
     });
+  }
+}
+
+/** The worker, as soon as there is one. */
+class Opening {
+  resolve: (worker: Worker) => void = () => undefined;
+  reject: (error: Error) => void = () => undefined;
+  readonly worker = new Promise<Worker>((resolve, reject) => {
+    this.resolve = resolve;
+    this.reject = reject;
+  });
+
+  constructor() {
+    // Whoever waits for it is told; nobody may.
+    this.worker.catch(() => undefined);
   }
 }
 

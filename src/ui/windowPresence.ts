@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import * as vscode from 'vscode';
 import { startOf } from '../base/processStart';
 import { DisposableStore } from '../core/disposable';
@@ -21,6 +22,7 @@ export class WindowPresence implements vscode.Disposable {
   private latest: WindowRecord | null = null;
   private writing: Promise<unknown> = Promise.resolve();
   private withdrawn = false;
+  private readonly opened = Date.now();
   private readonly options: PresenceOptions;
 
   constructor(options: PresenceOptions) {
@@ -61,7 +63,7 @@ export class WindowPresence implements vscode.Disposable {
       folders: [...settings.roots()],
       address: door.address,
       token: door.token,
-      worker: { version, trusted: settings.trusted() },
+      worker: { version, trusted: settings.trusted(), host: hostname(), opened: this.opened },
     };
     await writeWindow(dataDir, this.latest);
     await listWindows(dataDir);

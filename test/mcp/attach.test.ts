@@ -16,7 +16,7 @@ import { type CodexRig, startCodexRig, startWorker } from '../rig/codexRig';
 import { call, callRefused, type Json } from '../rig/mcpRig';
 import { isAlive, processesWith } from '../rig/processes';
 import { until } from '../rig/until';
-import { connectAttached, connectPipe, openWindow, type Piped, type PipeOptions, type TestWindow, windowId } from '../rig/window'; // prettier-ignore
+import { about, connectAttached, connectPipe, openWindow, type Piped, type PipeOptions, type TestWindow, windowId } from '../rig/window'; // prettier-ignore
 
 /** A window of the editor, and the programs that work through it. */
 
@@ -229,7 +229,7 @@ describe('mcp-codex-worker --attach', () => {
     });
     const strict = await startWorker({ ...rig, stateDir: join(rig.dir, 'strict') }, { settings: { trusted: () => false } }); // prettier-ignore
     await window.close();
-    window = await openWindow(strict, rig, { worker: { version: 'test', trusted: false } });
+    window = await openWindow(strict, rig, { worker: about(false) });
     expect(await callRefused(one.client, 'spawn-task', { prompt: 'x' })).toMatchObject({
       error: { code: 'workspace_not_trusted' },
     });
@@ -245,7 +245,7 @@ describe('mcp-codex-worker --attach', () => {
   }
 
   it('without a window says what it looked for, starts nothing, and ends with exit code 3', async () => {
-    await openWindow(worker, rig, { id: 'b'.repeat(16), folders: [], worker: { version: '1', trusted: false } });
+    await openWindow(worker, rig, { id: 'b'.repeat(16), folders: [], worker: about(false) });
     await writeFile(join(windowsDir(rig.dataDir), `${'c'.repeat(16)}.json`), '{"version":9}', { mode: 0o600 });
     await writeFile(join(windowsDir(rig.dataDir), `${'d'.repeat(16)}.json`), '{}', { mode: 0o644 });
     const { exitCode, stderr, stdout } = await run(rig.dir, '--attach');
@@ -335,12 +335,15 @@ describe('a window that is not there', () => {
   });
 });
 
-it('a program that Codex itself started owns no store: it refuses, and leaves nothing', async () => {
-  await rm(join(rig.dir, 'state'), { recursive: true, force: true });
-  const env = { ...rig.env, CODEX_WORKER_SERVER: '1', PATH: process.env.PATH ?? '' };
-  const nested = await connectAttached(rig, { args: ['--attach-or-serve', '--state-dir', join(rig.dir, 'nested')], cwd: rig.dir, env }); // prettier-ignore
-  piped.push(nested);
-  expect((await nested.client.listTools()).tools).toHaveLength(5);
-  expect((await callRefused(nested.client, 'spawn-task', { prompt: 'x' })).error).toMatchObject({ code: 'not_available', retryable: false }); // prettier-ignore
-  expect(await readdir(rig.dir)).not.toContain('nested');
-});
+it.each([['--attach'], ['--attach-or-serve']])(
+  'a program that Codex itself started owns no store and comes into no window: with %s it refuses, and leaves nothing',
+  async (flag) => {
+    await rm(join(rig.dir, 'state'), { recursive: true, force: true });
+    const env = { ...rig.env, CODEX_WORKER_SERVER: '1', PATH: process.env.PATH ?? '' };
+    const nested = await connectAttached(rig, { args: [flag, '--state-dir', join(rig.dir, 'nested')], cwd: rig.workspace, env }); // prettier-ignore
+    piped.push(nested);
+    expect((await nested.client.listTools()).tools).toHaveLength(5);
+    expect((await callRefused(nested.client, 'spawn-task', { prompt: 'x' })).error).toMatchObject({ code: 'not_available', retryable: false }); // prettier-ignore
+    expect(await readdir(rig.dir)).not.toContain('nested');
+  },
+);

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -102,9 +102,44 @@ describe('a door', () => {
     expect(guests).toEqual([]);
   }, 20_000);
 
+  it('lets go of whom it refuses, so that nobody can keep it full', async () => {
+    const sockets = Array.from({ length: 210 }, () => connect({ path: door.address, allowHalfOpen: true }));
+    for (const socket of sockets) socket.on('error', () => undefined).resume().write('{"door":1,"token":"wrong"}\n');
+    const way = await until('somebody is let in', async () => {
+      const knocked = await knock(at(), {});
+      return knocked.kind === 'in' ? knocked : undefined;
+    });
+    for (const socket of [way.socket, ...sockets]) socket.destroy();
+  }, 20_000); // prettier-ignore
+
+  it('does not receive a guest that has gone while its proof was looked at', async () => {
+    const socket = connect(door.address);
+    for await (const line of createInterface({ input: socket.setEncoding('utf8').on('connect', () => socket.write(`${hello()}\n`)) })) {
+      const { write } = JSON.parse(line) as { write: string };
+      await writeFile(write, '', { mode: 0o600 });
+      socket.write('{"written":true}\n', () => socket.destroy());
+      break;
+    }
+    await until('what it wrote is gone', async () => (await readdir(join(dir, 'doors'))).length === 0);
+    await until('it is gone', () => guests.every((guest) => guest.socket.destroyed));
+    expect(guests.filter((guest) => !guest.socket.destroyed)).toEqual([]);
+  }); // prettier-ignore
+
+  it('removes what an earlier door left', async () => {
+    const left = join(dir, 'doors', 'a'.repeat(64));
+    await writeFile(left, '');
+    await utimes(left, new Date(1_000), new Date(1_000));
+    const again = await Door.open({ dataDir: dir, welcome: () => ({}), onGuest: () => undefined });
+    expect(await readdir(join(dir, 'doors'))).toEqual([]);
+    await again.close();
+  });
+
   it('tells who knocks why it is not let in', async () => {
     expect(await knock({ ...at(), token: 'wrong' }, {})).toEqual({ kind: 'refused', reason: 'token' });
     expect(await knock({ ...at(), address: join(dir, 'nobody.sock') }, {})).toEqual({ kind: 'nobody' });
+    // As in a sandbox, where the directory of doors cannot be written.
+    await rm(join(dir, 'doors'), { recursive: true });
+    expect(await knock(at(), {})).toEqual({ kind: 'refused', reason: 'proof' });
     await door.close();
     expect(await knock(at(), {})).toEqual({ kind: 'nobody' });
   });

@@ -1,5 +1,6 @@
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type CodexRig, startCodexRig, startWorker } from '../rig/codexRig';
 import { until } from '../rig/until';
@@ -360,7 +361,8 @@ describe('MCP elicitation', () => {
 
   it('that is dismissed leaves the request open, and one that is declined rejects it', async () => {
     let action: 'cancel' | 'decline' = 'cancel';
-    await connect(() => Promise.resolve({ action }));
+    // A person reads it first.
+    await connect(() => delay(400).then(() => ({ action })));
     const args = { prompt: 'run: echo elicited\nsay after', wait_ms: 20_000 };
     expect(await call(client, 'spawn-task', args)).toMatchObject({ status: 'input_required' });
     action = 'decline';
@@ -368,6 +370,17 @@ describe('MCP elicitation', () => {
       status: 'completed',
       answered: [{ by: 'person', outcome: 'declined' }],
     });
+  });
+
+  it('that is declined at once was seen by nobody: the request stays open', async () => {
+    let asked = 0;
+    await connect(() => {
+      asked++;
+      return Promise.resolve({ action: 'decline' });
+    });
+    const args = { prompt: 'run: echo elicited\nsay after', wait_ms: 20_000 };
+    const waiting = await call(client, 'spawn-task', args);
+    expect([asked, waiting]).toMatchObject([1, { status: 'input_required', pending_question: { request_id: 'r1' } }]);
   });
 
   it('is withdrawn when somebody else answers first', async () => {

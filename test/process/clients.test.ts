@@ -96,8 +96,23 @@ describe('a client with a JSON file', () => {
     expect(JSON.parse(await read('.cursor/mcp.json'))).toEqual({ mcpServers: { 'codex-worker': entry } });
     await write('.gemini/settings.json', '{"mcpServers":"none"}');
     const client = (await clients())('gemini');
-    await expect(client.connect()).rejects.toThrow();
-    expect(await read('.gemini/settings.json')).toBe('{"mcpServers":"none"}');
+    for (const text of ['{"mcpServers":"none"}', '{"mcpServers":[]}']) {
+      await write('.gemini/settings.json', text);
+      await expect(client.connect()).rejects.toThrow('is no object in this file');
+      expect(await read('.gemini/settings.json')).toBe(text);
+    }
+  });
+
+  it.each([
+    '{"mcpServers":{"codex-worker":1,},}',
+    '{"mcpServers":{"codex-worker":1}}',
+    '\ufeff{"mcpServers":{"codex-worker":1}}',
+  ])('that held nothing but our entry is a good one without it: %j', async (text) => {
+    await write('.cursor/mcp.json', text);
+    const client = (await clients())('cursor');
+    expect(await client.state()).toBe('other');
+    await client.disconnect();
+    expect(JSON.parse((await read('.cursor/mcp.json')).replace(/,}/g, '}'))).toEqual({ mcpServers: {} });
   });
 
   it('that is a device is not read for ever', async () => {
@@ -160,6 +175,19 @@ describe('the Codex CLI', () => {
     await client.disconnect();
     expect(await client.state()).toBe('absent');
     expect(await read('codex/config.toml')).toContain('[mcp_servers.other]');
+  });
+
+  it.each([
+    '[mcp_servers.codex-worker] # mine\n  default_tools_approval_mode = "prompt"\ncommand = "x"\n',
+    '[mcp_servers."codex-worker"]\ncommand = "x"\n',
+  ])('has one approval mode, however its table is written: %j', async (toml) => {
+    await write('codex/config.toml', toml);
+    const client = (await clients())('codex');
+    await client.choice!.apply(true);
+    expect((await read('codex/config.toml')).match(/default_tools_approval_mode = "approve"/g)).toHaveLength(1);
+    expect((await read('codex/config.toml')).match(/default_tools_approval_mode/g)).toHaveLength(1);
+    await client.choice!.apply(false);
+    expect(await read('codex/config.toml')).not.toContain('approval_mode');
   });
 
   it('that is not there can only be shown', async () => {

@@ -1,5 +1,6 @@
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
+import { hostname } from 'node:os';
 import { startOf } from '../../src/base/processStart';
 import { removeWindow, type WindowRecord, writeWindow } from '../../src/pipe/windows';
 import type { WindowDoor, Worker } from '../../src/worker';
@@ -31,7 +32,7 @@ export async function openWindow(
     folders: [rig.workspace],
     address: door.address,
     token: door.token,
-    worker: { version: 'test', trusted: true },
+    worker: about(true),
     ...changes,
   };
   await writeWindow(rig.dataDir, record);
@@ -43,6 +44,11 @@ export async function openWindow(
       await door.close();
     },
   };
+}
+
+/** What a window says of its worker. */
+export function about(trusted: boolean): WindowRecord['worker'] {
+  return { version: 'test', trusted, host: hostname(), opened: 1 };
 }
 
 export interface PipeOptions {

@@ -41,7 +41,7 @@ async function open(text: string | null, silentWaitMs = 50): Promise<void> {
     path: () => (text === null ? null : path),
     roots: () => [dir],
     log,
-    taskIds: () => known,
+    taskIds: (about, caller) => known.filter((id) => about === 'all' || id.startsWith(caller)),
     factsOf: (id, caller) => (id.startsWith('no-') ? undefined : { spawned_by_caller: id.startsWith(caller) }),
     personPresent: () => personPresent,
     silentWaitMs,
@@ -121,10 +121,11 @@ describe('a call', () => {
     await open('tools: {wait-task: {rules: [{conditions: [{path: task.spawned_by_caller, op: eq, value: true}]}]}}');
     const wait = (args: object) => outcome({ tool: 'wait-task', args: { ...args } });
     expect(await wait({ task_id: 'me-task-1' })).toBe('done');
-    expect(await wait({})).toBe('policy_denied');
+    expect(await wait({})).toBe('done');
+    expect(await wait({ task_id: 'all' })).toBe('policy_denied');
     expect([gate.hidesTask('me-task-1', 'me'), gate.hidesTask('no-task-1', 'me')]).toEqual([false, true]);
     known = ['me-task-1'];
-    expect(await wait({})).toBe('done');
+    expect(await wait({ task_id: 'all' })).toBe('done');
   });
 
   it('is counted over a restart', async () => {

@@ -23,6 +23,13 @@ const cases: readonly (readonly [string, string])[] = [
   [`${key}\n${key}`, '[redacted]\n[redacted]'],
   ['-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXk\n', '[redacted]'],
   ['-----BEGIN PRIVATE KEY-----\nMII\n{"a":1}', '[redacted]{"a":1}'],
+  // Whatever a program puts around the lines of a key.
+  ['"-----BEGIN PRIVATE KEY-----\\n" +\n  "MIIEvQIBADANBgkqhkiG9w0BAQ\\n" +\n  "-----END PRIVATE KEY-----"', '"[redacted]"'],
+  ['# -----BEGIN PRIVATE KEY-----\n# MIIEvQIBADANBgkqhkiG9w0BAQ\n# -----END PRIVATE KEY-----\n', '# [redacted]\n'],
+  ['-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQ\nProse follows here.', '[redacted]Prose follows here.'],
+  [String.raw`{"private_key":"-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0BAQEFAASC`, '{"private_key":"[redacted]'],
+  ['It begins with -----BEGIN PRIVATE KEY----- and so it is a key. All is well.', 'It begins with [redacted] and so it is a key. All is well.'],
+  ['-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: GnuPG v2 (GNU/Linux)\n\nlQdGBFabcdefghijklmnop\n-----END PGP PRIVATE KEY BLOCK-----', '[redacted]'],
   ['-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----', '-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----'],
   ['nothing here, not even a key or a token', 'nothing here, not even a key or a token'],
   ['task-sk-1 desk-lamp npm_config_registry=x', 'task-sk-1 desk-lamp npm_config_registry=x'],
@@ -85,6 +92,21 @@ describe('redaction', () => {
     for (let size = 500; size < 560; size++) {
       expect(inPieces(json, [size, size * 2, 4_090, 4_100, 4_105]).shown).not.toContain('battery');
     }
+  });
+
+  it('cuts a long run before its last word', () => {
+    const run = '='.repeat(4_080);
+    for (let size = 4_075; size < 4_130; size++) {
+      expect(inPieces(`${run}sk-${'a'.repeat(40)} end`, [size]).shown).not.toMatch(/a{15}/);
+    }
+  });
+
+  it('of JSON takes names and numbers too', () => {
+    expect(redactJson({ [`x ghp_${'A1'.repeat(18)}`]: 1, password: 12345678901, count: 12345678901 })).toEqual({
+      'x [redacted]': 1,
+      password: '[redacted]',
+      count: 12345678901,
+    });
   });
 
   it('of JSON changes values only, and nothing that holds no secret', () => {

@@ -1,5 +1,5 @@
 import { chmod, mkdir, mkdtemp, readdir, realpath, rm, symlink, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { hostname, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { isAlive, startOf } from '../../src/base/processStart';
@@ -24,7 +24,7 @@ afterEach(() => rm(dir, { recursive: true, force: true }));
 
 const record = (id: string, changes: Partial<WindowRecord> = {}): WindowRecord => ({
   ...{ version: 1, id, pid: process.pid, started, folders: [dir], address: '/x.sock', token: 't' },
-  worker: { version: '1', trusted: true },
+  worker: { version: '1', trusted: true, host: hostname(), opened: 1 },
   ...changes,
 });
 const [a, b] = ['aaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbb-1'];
@@ -48,6 +48,13 @@ describe('the files of windows', () => {
     await writeWindow(dir, record(b));
     expect((await listWindows(dir)).alive.map(({ id }) => id)).toEqual([b]);
     expect(await names()).toEqual([`${b}.json`]);
+  });
+
+  it('of another machine, whose home is the same, are left alone and not used', async () => {
+    const worker = { version: '1', trusted: true, host: 'elsewhere', opened: 1 };
+    await writeWindow(dir, record(a, { started: started + 1, worker }));
+    expect((await listWindows(dir)).alive).toEqual([]);
+    expect(await names()).toEqual([`${a}.json`]);
   });
 
   it('are not removed by the window before', async () => {
@@ -101,7 +108,10 @@ describe('the window of a directory', () => {
     await symlink(join(dir, 'project', 'packages'), join(dir, 'link'));
     const outer = record('1'.repeat(16), { folders: [join(dir, 'project')] });
     const inner = record('2'.repeat(16), { folders: ['/nowhere', join(dir, 'link')] });
-    const twin = record('3'.repeat(16), { folders: [join(dir, 'project')], started: started + 5 });
+    const twin = record('3'.repeat(16), {
+      folders: [join(dir, 'project')],
+      worker: { version: '1', trusted: true, host: hostname(), opened: 2 },
+    });
     const empty = record('4'.repeat(16), { folders: [] });
     const windows = [outer, inner, twin, empty];
     const of = async (path: string, preferred?: string) => (await windowOf(join(dir, path), windows, preferred))?.id[0];

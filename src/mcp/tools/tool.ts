@@ -1,6 +1,7 @@
 import type { ElicitRequestFormParams, ElicitResult, ToolAnnotations } from '@modelcontextprotocol/sdk/types.js';
 import type { CallerId } from '../../core/caller';
 import type { SpawnCall } from '../../core/spawnCalls';
+import type { TaskId } from '../../core/taskId';
 import type { TaskManager } from '../../core/taskManager';
 import type { ObjectSchema } from '../schemas';
 
@@ -19,6 +20,8 @@ export interface ToolCall {
   readonly progress: ((message: string) => void) | undefined;
   /** Asks the person behind the caller; absent when the caller cannot do that, or nobody wants it. */
   readonly elicit: Elicit | undefined;
+  /** Whether the caller may see a task. */
+  readonly isShown: (id: TaskId) => boolean;
   /** How its repetition is recognised. */
   readonly sent: SpawnCall;
 }

@@ -27,12 +27,21 @@ export async function waitAndView(
   { tasks, now }: ToolContext,
 ): Promise<TaskResult | TaskListResult> {
   const about = aboutOf(wanted);
-  const { caller, signal, elicit } = call;
+  const { caller, signal, elicit, isShown } = call;
   const onProgress = call.progress && throttled(call.progress, now);
   const elicitations =
     elicit && timeoutMs > 0 ? new Elicitations({ tasks, call, elicit, about, timeoutMs }) : undefined;
   try {
-    const result = await tasks.wait({ caller, about, until, timeoutMs, signal, onProgress, caredFor: elicitations });
+    const result = await tasks.wait({
+      caller,
+      about,
+      isShown,
+      until,
+      timeoutMs,
+      signal,
+      onProgress,
+      caredFor: elicitations,
+    });
     const view = { now: now(), advice: tasks };
     const [only] = result.tasks;
     return about !== 'all' && typeof wanted === 'string' && only

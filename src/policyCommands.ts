@@ -1,12 +1,11 @@
-import { readFileSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { readText } from './base/readText';
 import { HumanError, messageOf } from './core/errors';
 import { describeDecision, readAudit, verifyAudit } from './policy/audit';
 import { scaffoldText } from './policy/builtIn';
 import { Counters } from './policy/counters';
 import { type Decision, evaluate } from './policy/evaluate';
 import { ruleCount } from './policy/policy';
-import { describeMistake, readPolicy } from './policy/readPolicy';
+import { describeMistake, policyLimit, readPolicy } from './policy/readPolicy';
 import { realPath } from './policy/realPath';
 
 /** The commands of the program that look at policies and at the audit trail. Each gives the program's exit code. */
@@ -96,21 +95,21 @@ export async function assertPolicy(path: string): Promise<void> {
 }
 
 /** What the doctor says of a policy file. */
-export function policyState(path: string): string {
+export async function policyState(path: string): Promise<string> {
   try {
-    const { policy, mistakes } = readPolicy(readFileSync(path, 'utf8'));
+    const { policy, mistakes } = readPolicy(await textOf(path));
     return policy
       ? `${ruleCount(policy)} rules, ${path}`
       : mistakes.map((one) => describeMistake(path, one)).join('; ');
   } catch (error) {
-    return `${path} cannot be read: ${messageOf(error)}`;
+    return messageOf(error);
   }
 }
 
 async function textOf(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
+  const text = await readText(path, policyLimit).catch((error: unknown) => {
     throw new HumanError(`The policy ${path} cannot be read: ${messageOf(error)}`);
-  }
+  });
+  if (text === null) throw new HumanError(`The policy ${path} cannot be read: there is no such file.`);
+  return text;
 }

@@ -44,7 +44,7 @@ async function doctor({ stateDir, codexPath, policy, repair }: ProgramOptions): 
     ownsStore: false,
     extensionDir: null,
     endpoint: 'over standard input and output of this program',
-    policy: policy === null ? 'built in' : policyState(policy),
+    policy: policy === null ? 'built in' : await policyState(policy),
   });
   process.stdout.write(describeFindings(findings));
   return findings.some(({ state }) => state === 'error') ? 1 : 0;

@@ -166,6 +166,7 @@ export class Worker implements Disposable {
       stateDir: store.dir,
       path: policyPath,
       roots: () => settings.roots(),
+      trusted: () => settings.trusted(),
       log,
       personPresent: () => settings.personPresent(),
       factsOf: (id, caller) => worker?.factsOf(id, caller),

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { open, realpath } from 'node:fs/promises';
+import { isAbsolute, relative, sep } from 'node:path';
 
 /**
  * The text of a regular file of at most `limit` bytes; null when there is no file. Rejects when it is no regular file, or
@@ -22,4 +23,18 @@ export async function readText(path: string, limit: number): Promise<string | nu
   } finally {
     await file.close();
   }
+}
+
+/** The same, but rejects too when the file, followed through its links, lies outside of a directory. */
+export async function readTextWithin(directory: string, path: string, limit: number): Promise<string | null> {
+  const real = await realpath(path).catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  });
+  if (real === null) return null;
+  const inside = relative(await realpath(directory), real);
+  if (isAbsolute(inside) || inside === '..' || inside.startsWith(`..${sep}`)) {
+    throw new Error(`"${path}" leads out of "${directory}".`);
+  }
+  return readText(real, limit);
 }

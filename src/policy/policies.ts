@@ -22,6 +22,8 @@ export interface PoliciesOptions extends Pick<
   readonly path: () => string | null;
   /** Workspace folders, whose own files can only tighten. */
   readonly roots: () => readonly string[];
+  /** Whether the workspace is trusted: before that nothing of it is read. */
+  readonly trusted: () => boolean;
   readonly log: Log;
 }
 
@@ -31,6 +33,10 @@ const countersFile = 'policy-counters.json';
 const saveEveryMs = 200;
 
 const nothing = policyOf('');
+
+function workspaceName(root: string): string {
+  return `workspace ${root}`;
+}
 
 /** All policies that apply, with what was counted for them, and the gate that judges by them. */
 export class Policies implements Disposable {
@@ -59,6 +65,7 @@ export class Policies implements Disposable {
           this.saving ??= setTimeout(() => void this.save(), saveEveryMs);
         },
         base: () => options.roots()[0] ?? options.stateDir,
+        settled: () => this.settled(),
       }),
     );
     this.look();
@@ -66,7 +73,7 @@ export class Policies implements Disposable {
 
   static async open(options: PoliciesOptions): Promise<Policies> {
     const policies = new Policies(options, await AuditTrail.open(options.stateDir, options.log));
-    await policies.loadCounters();
+    await Promise.all([policies.loadCounters(), policies.settled()]);
     return policies;
   }
 
@@ -111,6 +118,12 @@ export class Policies implements Disposable {
     this.owned.dispose();
   }
 
+  /** Resolves when every file that applies has been read. */
+  private async settled(): Promise<void> {
+    this.look();
+    await Promise.all([...this.files.values()].map(({ file }) => file.first));
+  }
+
   private current(): ReadonlyMap<string, Policy> {
     this.look();
     const all = new Map<string, Policy>();
@@ -123,7 +136,8 @@ export class Policies implements Disposable {
   private look(): void {
     const path = this.options.path();
     const wanted = new Map<string, string>(path === null ? [] : [[userPolicy, path]]);
-    for (const root of this.options.roots()) wanted.set(`workspace ${root}`, join(root, workspaceFile));
+    const roots = this.options.trusted() ? this.options.roots() : [];
+    for (const root of roots) wanted.set(workspaceName(root), join(root, workspaceFile));
     for (const [name, { file, listener }] of this.files) {
       if (wanted.get(name) === file.path) continue;
       listener.dispose();
@@ -131,18 +145,17 @@ export class Policies implements Disposable {
       this.files.delete(name);
     }
     for (const [name, one] of wanted) {
-      if (!this.files.has(name)) this.add(name, one);
+      if (!this.files.has(name)) this.add(name, one, roots.find((root) => workspaceName(root) === name) ?? null);
     }
   }
 
-  private add(name: string, path: string): void {
-    const file = new PolicyFile({ path, missing: name === userPolicy ? null : nothing });
+  private add(name: string, path: string, within: string | null): void {
+    const file = new PolicyFile({ path, missing: name === userPolicy ? null : nothing, within });
     const listener = file.onDidChange(() => {
       this.tell(file);
       this.emitter.fire(undefined);
     });
     this.files.set(name, { file, listener });
-    if (file.mistakes.length > 0) this.tell(file);
   }
 
   private tell(file: PolicyFile): void {

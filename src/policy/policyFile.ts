@@ -1,14 +1,17 @@
-import { readFileSync, unwatchFile, watchFile } from 'node:fs';
+import { unwatchFile, watchFile } from 'node:fs';
+import { readText, readTextWithin } from '../base/readText';
 import type { Disposable } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { messageOf } from '../core/errors';
 import { everyTool, innerActions, type Policy, type Rule } from './policy';
-import { describeMistake, type Mistake, readPolicy } from './readPolicy';
+import { describeMistake, type Mistake, policyLimit, readPolicy } from './readPolicy';
 
 export interface PolicyFileOptions {
   readonly path: string;
   /** What holds while there is no file; null makes a missing file a mistake. */
   readonly missing: Policy | null;
+  /** The directory that the file must not lead out of; null where a person chose it. */
+  readonly within: string | null;
 }
 
 /** A change takes effect within half a second: this often the file is looked at, in ms. */
@@ -16,8 +19,8 @@ const lookEveryMs = 200;
 const lookAgainMs = 100;
 
 /**
- * One policy file and what it says now. While it is bad the last good policy stays in force; at the first look a bad file
- * means that everything is denied.
+ * One policy file and what it says now. While it is bad the last good policy stays in force; until it has been read, and when
+ * it is bad at the first look, everything is denied.
  */
 export class PolicyFile implements Disposable {
   private current: Policy;
@@ -26,17 +29,22 @@ export class PolicyFile implements Disposable {
   /** What was there at the last look. */
   private seen: string | null = null;
   private lookingAgain: NodeJS.Timeout | undefined;
+  private looking: Promise<void>;
+  private disposed = false;
   private readonly emitter = new Emitter<undefined>();
   /** It was read again, with or without mistakes. */
   readonly onDidChange = this.emitter.event;
+  /** Resolves when it has been read once. Never rejects. */
+  readonly first: Promise<void>;
   readonly path: string;
-  private readonly missing: Policy | null;
+  private readonly options: PolicyFileOptions;
 
-  constructor({ path, missing }: PolicyFileOptions) {
+  constructor(options: PolicyFileOptions) {
+    const { path } = options;
     this.path = path;
-    this.missing = missing;
+    this.options = options;
     this.current = denyAll(`The policy file ${path} is bad, so everything is denied until it is corrected.`);
-    this.read();
+    this.first = this.looking = this.look();
     watchFile(path, { interval: lookEveryMs, persistent: false }, this.onLook);
   }
 
@@ -50,20 +58,41 @@ export class PolicyFile implements Disposable {
   }
 
   dispose(): void {
+    this.disposed = true;
     clearTimeout(this.lookingAgain);
     unwatchFile(this.path, this.onLook);
     this.emitter.dispose();
   }
 
   private readonly onLook = (): void => {
-    if (this.read()) this.emitter.fire(undefined);
+    this.looking = this.looking.then(() => this.look());
   };
 
+  private async look(): Promise<void> {
+    if (this.isDisposed()) return;
+    const isChanged = await this.read();
+    if (isChanged && !this.isDisposed()) this.emitter.fire(undefined);
+  }
+
+  /** It changes while a file is read. */
+  private isDisposed(): boolean {
+    return this.disposed;
+  }
+
   /** Whether something changed. */
-  private read(): boolean {
+  private async read(): Promise<boolean> {
     const before = this.found;
+    const { path, missing, within } = this.options;
     try {
-      const text = readFileSync(this.path, 'utf8');
+      const text = await (within === null ? readText(path, policyLimit) : readTextWithin(within, path, policyLimit));
+      if (text === null) {
+        if (!missing) throw new Error('there is no such file');
+        this.text = null;
+        const isNew = this.current !== missing;
+        this.current = missing;
+        this.found = [];
+        return isNew;
+      }
       if (text === this.text) return false;
       // A writer may be in the middle of it: what is shorter is believed when it is still so at the next look.
       if (text !== this.seen && text.length < (this.text?.length ?? 0)) {
@@ -76,12 +105,7 @@ export class PolicyFile implements Disposable {
       return true;
     } catch (error) {
       this.text = null;
-      if (this.missing && (error as NodeJS.ErrnoException).code === 'ENOENT') {
-        this.current = this.missing;
-        this.found = [];
-      } else {
-        this.found = [{ ...fileStart, message: `cannot be read: ${messageOf(error)}` }];
-      }
+      this.found = [{ ...fileStart, message: `cannot be read: ${messageOf(error)}` }];
       return before[0]?.message !== this.found[0]?.message;
     }
   }

@@ -29,6 +29,8 @@ export interface PolicyGateOptions {
   readonly taskIds: (about: 'own' | 'all', caller: CallerId) => readonly string[];
   /** Whether there is an editor in which a person can answer. */
   readonly personPresent: () => boolean;
+  /** Resolves when the policies that apply have been read. */
+  readonly settled: () => Promise<void>;
   readonly now?: () => number;
   /** How long a call without progress waits for a person, in ms; VS Code's agent gives up after a minute. */
   readonly silentWaitMs?: number;
@@ -85,6 +87,7 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
   }
 
   async pass<T>(call: GatedCall, run: () => Promise<T>): Promise<T> {
+    await this.options.settled();
     const giveBack = await this.admit(call);
     try {
       return await run();

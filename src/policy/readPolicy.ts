@@ -1,4 +1,4 @@
-import { isMap, isScalar, LineCounter, parseDocument, type Document } from 'yaml';
+import { type Document, isMap, isScalar, LineCounter, parseDocument, visit } from 'yaml';
 import type { z } from 'zod';
 import type { Policy } from './policy';
 import { compilePolicy, type Path, policySchema } from './policySchema';
@@ -18,8 +18,8 @@ export type ReadPolicy =
   | { readonly policy: Policy; readonly mistakes?: never }
   | { readonly policy?: never; readonly mistakes: readonly Mistake[] };
 
-/** Characters of a policy file. */
-const fileLimit = 1_000_000;
+/** Bytes of a policy file: a rule takes about 100. */
+export const policyLimit = 64 * 1024;
 /** So many aliases may be resolved: a few lines can mean gigabytes. */
 const aliasLimit = 100;
 const mistakeLimit = 100;
@@ -27,23 +27,46 @@ const mistakeLimit = 100;
 /** Reads the text of a policy file, in Intercept's dialect or the short one. Never throws. */
 export function readPolicy(text: string): ReadPolicy {
   const mistakes: Mistake[] = [];
-  if (text.length > fileLimit)
-    return { mistakes: [mistakeAt('', [0, 0], null, `has more than ${fileLimit} characters`)] };
+  if (text.length > policyLimit) {
+    return { mistakes: [mistakeAt('', [0, 0], null, `has more than ${policyLimit} bytes, which is the most`)] };
+  }
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true, version: '1.2' });
-  for (const { pos, message } of [...document.errors, ...document.warnings]) {
+  // Its own look for equal keys takes quadratic time.
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: false, strict: true, version: '1.2' });
+  const found = [...document.errors, ...document.warnings, ...equalKeys(document)];
+  for (const { pos, message } of found.slice(0, mistakeLimit)) {
     mistakes.push(mistakeAt('', pos, lines, message.split('\n', 1)[0] ?? message));
   }
   if (mistakes.length > 0) return { mistakes };
   const complain = (path: Path, message: string, key?: string): void => {
+    // Each is looked for in the whole text.
+    if (mistakes.length >= mistakeLimit) return;
     const named = key === undefined || path.at(-1) === key ? path : [...path, key];
     mistakes.push(mistakeAt(nameOf(named), rangeOf(document, named, key !== undefined), lines, message));
   };
   const parsed = policySchema.safeParse(contentOf(document, complain));
   if (!parsed.success) parsed.error.issues.forEach((issue) => explain(issue, complain));
-  if (!parsed.success || mistakes.length > 0) return { mistakes: mistakes.slice(0, mistakeLimit) };
+  if (!parsed.success || mistakes.length > 0) return { mistakes };
   const policy = compilePolicy(parsed.data, complain);
-  return mistakes.length === 0 ? { policy } : { mistakes: mistakes.slice(0, mistakeLimit) };
+  return mistakes.length === 0 ? { policy } : { mistakes };
+}
+
+/** Keys that stand twice in one map. */
+function equalKeys(
+  document: Document,
+): readonly { readonly pos: readonly [number, number]; readonly message: string }[] {
+  const twice: { pos: readonly [number, number]; message: string }[] = [];
+  visit(document, {
+    Map: (_key, map) => {
+      const known = new Set<unknown>();
+      for (const { key } of map.items) {
+        const value = isScalar(key) ? key.value : key;
+        if (known.has(value)) twice.push({ pos: rangeOfNode(key) ?? [0, 0], message: 'Map keys must be unique' });
+        known.add(value);
+      }
+    },
+  });
+  return twice;
 }
 
 function contentOf(document: Document, complain: (path: Path, message: string) => void): unknown {

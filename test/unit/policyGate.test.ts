@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { appendFile, mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { execa } from 'execa';
+import { appendFile, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
@@ -33,6 +34,7 @@ afterEach(async () => {
 });
 
 let known: string[] = [];
+let isTrusted = true;
 
 async function open(text: string | null, silentWaitMs = 50): Promise<void> {
   if (text !== null) await writeFile(path, text);
@@ -40,6 +42,7 @@ async function open(text: string | null, silentWaitMs = 50): Promise<void> {
     stateDir: dir,
     path: () => (text === null ? null : path),
     roots: () => [dir],
+    trusted: () => isTrusted,
     log,
     taskIds: (about, caller) => known.filter((id) => about === 'all' || id.startsWith(caller)),
     factsOf: (id, caller) => (id.startsWith('no-') ? undefined : { spawned_by_caller: id.startsWith(caller) }),
@@ -291,6 +294,7 @@ describe('policies', () => {
       stateDir: dir,
       path: () => path,
       roots: () => [],
+      trusted: () => true,
       log,
       taskIds: () => [],
       factsOf: () => undefined,
@@ -535,3 +539,51 @@ describe('the audit trail', () => {
     expect(await verifyAudit(dir)).toEqual({ lines: 18, broken: null });
   });
 });
+
+describe('the policy file of a workspace', () => {
+  const file = (): string => join(dir, '.codex-worker', 'policy.yaml');
+  const deny = 'tools: {t: {rules: [{action: deny}]}}';
+
+  beforeEach(async () => {
+    isTrusted = true;
+    await mkdir(join(dir, '.codex-worker'), { recursive: true });
+  });
+
+  it('is not read before the workspace is trusted', async () => {
+    isTrusted = false;
+    await writeFile(file(), deny);
+    await open('');
+    expect(await outcome()).toBe('done');
+    isTrusted = true;
+    expect(await outcome()).toBe('policy_denied');
+  });
+
+  it.each([
+    ['a device that never ends', () => symlink('/dev/zero', file())],
+    ['a pipe that nobody writes to', () => execa('mkfifo', [file()])],
+    ['a directory', () => mkdir(file())],
+    ['a link out of the workspace', async () => {
+      await writeFile(join(tmpdir(), 'codex-worker-outside.yaml'), deny);
+      await symlink(join(tmpdir(), 'codex-worker-outside.yaml'), file());
+    }],
+    ['a directory that leads out of the workspace', async () => {
+      await rm(join(dir, '.codex-worker'), { recursive: true });
+      await symlink(tmpdir(), join(dir, '.codex-worker'));
+      await writeFile(join(tmpdir(), 'policy.yaml'), deny);
+    }],
+    ['larger than any policy', () => writeFile(file(), 'k0: 1\n'.repeat(100_000))],
+  ])('that is %s denies everything, says why, and holds nobody up', async (_name, make) => {
+    await make();
+    await open('');
+    expect(await outcome()).toBe('policy_denied');
+    expect(policies.troubles.join()).toMatch(/cannot be read|has more than/);
+    await Promise.all([join(tmpdir(), 'policy.yaml'), join(tmpdir(), 'codex-worker-outside.yaml')].map((path) => rm(path, { force: true })));
+  }); // prettier-ignore
+});
+
+it('a policy file of the most keys is looked through once, and of its mistakes the first hundred are told', () => {
+  const many = Array.from({ length: 6_000 }, (_, index) => `k${index}: 1`).join('\n');
+  expect(readPolicy(many).mistakes).toHaveLength(100);
+  expect(readPolicy('tools: {}\nx: 1\ntools: {}').mistakes).toMatchObject([{ line: 3, message: 'Map keys must be unique' }]);
+  expect(readPolicy(`# ${'x'.repeat(70_000)}`).mistakes).toMatchObject([{ message: 'has more than 65536 bytes, which is the most' }]);
+}); // prettier-ignore

@@ -110,7 +110,7 @@ async function examineCodex(path: string): Promise<Finding[]> {
             'Run "codex login" in a terminal, unless your Codex configuration names a provider that needs no login.',
         };
   const sandbox = await guarded('Sandbox', async () => {
-    await probeSandbox(path, 'workspace-write', {});
+    await probeSandbox(path, 'workspace-write', process.cwd(), {});
     return { part: 'Sandbox', state: 'ok', text: 'workspace-write starts' };
   });
   return [login, sandbox];

@@ -4,7 +4,7 @@ import { CallError, messageOf } from './core/errors';
 import type { Log } from './core/ports';
 import { trustNotice } from './core/trustNotice';
 import { registerCommands } from './ui/commands';
-import { ContextKey } from './ui/ids';
+import { ContextKey, SettingId } from './ui/ids';
 import { Attention } from './ui/attention';
 import { CallApprovals } from './ui/callApprovals';
 import { DecisionsView } from './ui/decisionsView';
@@ -66,6 +66,11 @@ export async function activate(context: vscode.ExtensionContext): Promise<void> 
     });
     launcher.catch((error: unknown) => log('error', `The launcher for other clients is missing: ${messageOf(error)}`));
     void vscode.commands.executeCommand('setContext', ContextKey.demo, demo);
+    own(
+      vscode.workspace.onDidChangeConfiguration((event) => {
+        if (event.affectsConfiguration(SettingId.maxConcurrentTasks)) worker.tasks.reconsider();
+      }),
+    );
     const outputs = own(new TaskOutputs(worker.tasks));
     const tree = own(new TaskTree(worker.tasks, demo ? demoNotice : ''));
     const review = own(new RequestReview(worker.tasks));

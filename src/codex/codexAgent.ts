@@ -1,3 +1,4 @@
+import { BoundedMap } from '../core/boundedMap';
 import { DisposableStore } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { CallError, messageOf } from '../core/errors';
@@ -52,6 +53,7 @@ export interface CodexAgentOptions {
 
 const invalidParams = -32602;
 const modelPages = 10;
+const probesKept = 200;
 const defaultLingerMs = 250;
 
 /** Runs tasks as threads of one shared `codex app-server`. */
@@ -60,7 +62,9 @@ export class CodexAgent implements Agent {
   private readonly threads = new Map<string, CodexThread>();
   private readonly server: AppServer;
   private readonly processes: TaskProcesses;
-  private readonly probed = new Set<Sandbox>();
+  /** Looks at whether a sandbox starts in a directory; those that found that it does, and those under way. */
+  private readonly probes = new BoundedMap<string, Promise<void>>(probesKept);
+  private locating: Promise<CodexBinary> | null = null;
   private readonly unknownMethods = new Set<string>();
   private readonly windows = new Map<string, UsageWindow>();
   private readonly limitsEmitter = this.owned.add(new Emitter<undefined>());
@@ -75,6 +79,7 @@ export class CodexAgent implements Agent {
     this.server = this.owned.add(
       new AppServer({
         ...options,
+        locate: () => this.locate(),
         env: options.env ?? {},
         handlers: {
           onNotification: (method, params, json, position) => this.onNotification(method, params, json, position),
@@ -92,7 +97,7 @@ export class CodexAgent implements Agent {
   }
 
   async ready(sandbox: Sandbox, cwd: string): Promise<void> {
-    const [{ rpc }] = await Promise.all([this.connect(), this.probe(sandbox)]);
+    const [{ rpc }] = await Promise.all([this.connect(), this.probe(sandbox, cwd)]);
     const { gate = noInnerGate, env = {} } = this.options;
     if (gate.holds) await gatedConfigFor(rpc, cwd, gate, env);
     if (this.loggedIn) return;
@@ -227,11 +232,21 @@ export class CodexAgent implements Agent {
     this.owned.dispose();
   }
 
-  private async probe(sandbox: Sandbox): Promise<void> {
-    if (this.probed.has(sandbox)) return;
-    const { path } = await this.options.locate();
-    await probeSandbox(path, sandbox, this.options.env ?? {});
-    this.probed.add(sandbox);
+  /** Once for each directory, however many wait for it: what lies in it can keep the sandbox from starting. */
+  private probe(sandbox: Sandbox, cwd: string): Promise<void> {
+    const key = `${sandbox} ${cwd}`;
+    const known = this.probes.get(key);
+    if (known) return known;
+    const probe = this.locate().then(({ path }) => probeSandbox(path, sandbox, cwd, this.options.env ?? {}));
+    this.probes.set(key, probe);
+    probe.catch(() => this.probes.delete(key));
+    return probe;
+  }
+
+  /** Looked for once, however many wait for it. */
+  private locate(): Promise<CodexBinary> {
+    this.locating ??= this.options.locate().finally(() => (this.locating = null));
+    return this.locating;
   }
 
   private async listModels(): Promise<readonly ModelInfo[]> {

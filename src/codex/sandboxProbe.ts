@@ -3,20 +3,26 @@ import type { Sandbox } from '../core/ports';
 import { run } from '../process/childProcess';
 
 /**
- * Runs `true` in Codex's sandbox (80 ms). A container without user namespaces cannot, and then every command of a task
- * would fail while its turn says `completed`. Throws `codex_unavailable` with what to do.
+ * Runs `true` in Codex's sandbox (80 ms), where a task is to work. A container without user namespaces cannot, and neither
+ * can a directory with a link where the sandbox wants a directory: then every command of a task would fail while its turn
+ * says `completed`. Throws `codex_unavailable` with what to do.
  */
 export async function probeSandbox(
   codexPath: string,
   sandbox: Sandbox,
+  cwd: string,
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<void> {
   if (sandbox === 'danger-full-access' || process.platform === 'win32') return;
   const args = ['sandbox', '-c', `sandbox_mode="${sandbox}"`, '--', 'true'];
-  const { exitCode, stderr } = await run(codexPath, args, { timeoutMs: 10_000, env });
+  const { exitCode, stderr } = await run(codexPath, args, { timeoutMs: 10_000, env, cwd });
   if (exitCode === 0) return;
   const reason = stderr.trim().split('\n').at(-1) ?? '';
-  throw new CallError('codex_unavailable', `Codex's sandbox "${sandbox}" does not start on this machine: ${reason}`, {
-    hint: 'It needs user namespaces and bubblewrap, which many containers forbid: allow them, or use danger-full-access where the container itself is the sandbox (the person must switch it on).',
+  // The words of bubblewrap's front end in 0.169.0.
+  const isLink = reason.includes('symlink');
+  throw new CallError('codex_unavailable', `Codex's sandbox "${sandbox}" does not start in ${cwd}: ${reason}`, {
+    hint: isLink
+      ? 'A link stands where the sandbox wants a directory of its own, such as .codex or .agents: replace it by a directory, or give the task another cwd.'
+      : 'It needs user namespaces and bubblewrap, which many containers forbid. Ask the person to allow them on this machine.',
   });
 }

@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import type { CallError } from './errors';
 import { invalidArgument } from './errors';
+import { matchesPattern } from './linearPattern';
 import {
   type Answer,
   decisions,
@@ -108,7 +109,35 @@ function contentProblems(schema: JsonObject, content: JsonObject): string[] {
   return [
     ...missing.map((name) => `content.${name}: is missing`),
     ...misfits.map(({ path, message }) => `${['content', ...path.map(String)].join('.')}: ${plain(message)}`),
+    ...Object.entries((schema.properties ?? {}) as JsonObject).flatMap(([name, field]) => {
+      const value = Object.hasOwn(content, name) ? content[name] : undefined;
+      return patternMisfits(field, value).map((problem) => `content.${name}: ${problem}`);
+    }),
   ];
+}
+
+/** Patterns are checked apart: those of zod are JavaScript's, which a hostile form could make run for ever. */
+function patternMisfits(schema: unknown, value: unknown): readonly string[] {
+  const { pattern } = (schema ?? {}) as { readonly pattern?: unknown };
+  if (typeof pattern !== 'string' || typeof value !== 'string' || matchesPattern(pattern, value)) return [];
+  return [`must match ${pattern}`];
+}
+
+/** The schema without its patterns. */
+function withoutPatterns(schema: unknown): unknown {
+  if (Array.isArray(schema)) return schema.map(withoutPatterns);
+  if (typeof schema !== 'object' || schema === null) return schema;
+  const { properties, ...rest } = schema as JsonObject;
+  const fields = Object.entries((properties ?? {}) as JsonObject).map(([name, field]) => [
+    name,
+    withoutPatterns(field),
+  ]);
+  const others = Object.entries(rest).filter(([key]) => key !== 'pattern' && key !== 'patternProperties');
+  const kept = others.map(([key, inner]) => [key, withoutPatterns(inner)] as const);
+  return {
+    ...Object.fromEntries(kept),
+    ...(properties === undefined ? {} : { properties: Object.fromEntries(fields) as object }),
+  };
 }
 
 /** A message of zod without its beginning. */
@@ -119,7 +148,7 @@ function plain(message: string): string {
 /** Undefined for a schema that cannot be read: then the server that made it is the judge. */
 function formOf(schema: JsonObject): z.ZodType | undefined {
   try {
-    return z.fromJSONSchema(schema);
+    return z.fromJSONSchema(withoutPatterns(schema) as JsonObject);
   } catch {
     return undefined;
   }
@@ -129,7 +158,7 @@ function formOf(schema: JsonObject): z.ZodType | undefined {
 export function fieldProblem(schema: JsonObject, value: unknown): string | undefined {
   const parsed = formOf(schema)?.safeParse(value);
   const [issue] = parsed?.error?.issues ?? [];
-  return issue && plain(issue.message);
+  return issue ? plain(issue.message) : patternMisfits(schema, value)[0];
 }
 
 function tooLong(field: string): CallError {

@@ -428,6 +428,11 @@ export class TaskManager implements Disposable {
     return task ? this.news.untold(caller, task) : [];
   }
 
+  /** How many tasks may be at work at once has changed. */
+  reconsider(): void {
+    if (!this.closed) this.scheduler.look();
+  }
+
   /** How much of the account's plan is used. */
   get planLimits(): readonly UsageWindow[] {
     return this.options.agent.limits;

@@ -179,11 +179,12 @@ function quote(text: string): string {
 
 /** `850 ms`, `3.2 s`, `4 m 05 s`, `2 h 03 m`. */
 export function formatDuration(milliseconds: number): string {
-  if (milliseconds < 1000) return `${Math.round(milliseconds)} ms`;
+  if (milliseconds < 999.5) return `${Math.round(milliseconds)} ms`;
   const seconds = milliseconds / 1000;
-  if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} m ${pad(Math.floor(seconds % 60))} s`;
+  if (seconds < 59.5) return `${seconds.toFixed(seconds < 10 ? 1 : 0)} s`;
+  const whole = Math.round(seconds);
+  const minutes = Math.floor(whole / 60);
+  if (minutes < 60) return `${minutes} m ${pad(whole % 60)} s`;
   return `${Math.floor(minutes / 60)} h ${pad(minutes % 60)} m`;
 }
 
@@ -216,10 +217,15 @@ export function countLines(change: FileChange): { added: number; removed: number
     const count = lines.at(-1) === '' ? lines.length - 1 : lines.length;
     return change.kind === 'add' ? { added: count, removed: 0 } : { added: 0, removed: count };
   }
-  return {
-    added: lines.filter((line) => line.startsWith('+') && !line.startsWith('+++')).length,
-    removed: lines.filter((line) => line.startsWith('-') && !line.startsWith('---')).length,
-  };
+  let [isInHunk, added, removed] = [false, 0, 0];
+  for (const line of lines) {
+    if (line.startsWith('@@')) isInHunk = true;
+    // The names of the files stand before the first hunk; in one it is a line that begins so.
+    else if (!isInHunk && /^(?:---|\+\+\+) /.test(line)) continue;
+    else if (line.startsWith('+')) added++;
+    else if (line.startsWith('-')) removed++;
+  }
+  return { added, removed };
 }
 
 /** `path`, or `path → new path`. */

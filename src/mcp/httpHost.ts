@@ -26,6 +26,8 @@ export interface HttpHostOptions {
   readonly gate: ToolGate;
   readonly idleLimitMs?: number;
   readonly keepAliveMs?: number;
+  /** See `McpParts`. */
+  readonly heartbeatMs?: number;
 }
 
 export interface HttpHost {
@@ -47,7 +49,15 @@ export function newToken(): string {
 export async function startHttpHost(options: HttpHostOptions): Promise<HttpHost> {
   const { tasks, version, log, token, transport } = options;
   const sessions = new HttpSessions({
-    parts: { tasks, version, log, gate: options.gate, elicitation: options.elicitation, tools: createTools() },
+    parts: {
+      tasks,
+      version,
+      log,
+      gate: options.gate,
+      elicitation: options.elicitation,
+      tools: createTools(),
+      ...(options.heartbeatMs === undefined ? {} : { heartbeatMs: options.heartbeatMs }),
+    },
     // Only the editor itself finds the socket; over TCP each session is a client of its own.
     client: transport === 'socket' ? windowClient : null,
     idleLimitMs: options.idleLimitMs ?? idleLimitMs,

@@ -50,6 +50,8 @@ export interface McpParts {
   /** Whether a waiting caller that supports elicitation is asked what its tasks ask; read at each call. */
   readonly elicitation: () => boolean;
   readonly gate: ToolGate;
+  /** How often a call that shows its progress repeats where it is, in ms. */
+  readonly heartbeatMs?: number;
 }
 
 /** The five tools; make them once for a worker. */
@@ -197,7 +199,11 @@ async function callTool(
     const caller = callerOf(meta);
     const isShown = (id: TaskId): boolean => !gate.hidesTask(id, caller);
     const asked = parts.elicitation() ? elicit : undefined;
-    const call = { ...toolCall(caller, meta, extra, over), elicit: asked, isShown };
+    const call = {
+      ...toolCall(caller, meta, extra, over, parts.heartbeatMs ?? defaultHeartbeatMs),
+      elicit: asked,
+      isShown,
+    };
     // Right after a reload the tasks are not there yet, and would be called unknown.
     await parts.tasks.restored();
     const { signal, progress } = call;
@@ -239,6 +245,7 @@ function toolCall(
   meta: Meta,
   extra: Extra,
   { handedOver }: CallEnd,
+  everyMs: number,
 ): Omit<ToolCall, 'elicit' | 'isShown'> {
   const token = meta?.progressToken;
   const delivered = deliveryOfThisCall();
@@ -249,7 +256,10 @@ function toolCall(
   return {
     caller,
     signal: AbortSignal.any([extra.signal, gone.signal]),
-    progress: typeof token === 'string' || typeof token === 'number' ? progressTo(token, extra) : undefined,
+    progress:
+      typeof token === 'string' || typeof token === 'number'
+        ? progressTo(token, extra, { over: handedOver, everyMs })
+        : undefined,
     sent: { retryKey: retryKeyOf(meta), answered: handedOver.then((isHandedOver) => isHandedOver && delivered) },
   };
 }
@@ -276,14 +286,26 @@ function elicitFrom(extra: Extra): Elicit {
   };
 }
 
-function progressTo(progressToken: string | number, extra: Extra): (message: string) => void {
+/** A client that waits for signs of life gives up after a minute or so of silence. */
+const defaultHeartbeatMs = 15_000;
+
+function progressTo(
+  progressToken: string | number,
+  extra: Extra,
+  { over, everyMs }: { readonly over: Promise<unknown>; readonly everyMs: number },
+): (message: string) => void {
   let progress = 0;
-  return (message) => {
+  let latest = 'It is still at work.';
+  const heartbeat = setInterval(() => say(latest), everyMs).unref();
+  void over.then(() => clearInterval(heartbeat));
+  const say = (message: string): void => {
+    latest = message;
     progress++;
     const notification = { method: 'notifications/progress' as const, params: { progressToken, progress, message } };
     // The caller may be gone by now; its call ends by itself then.
     extra.sendNotification(notification).catch(() => undefined);
   };
+  return say;
 }
 
 /** VS Code names the conversation and the request of a call; both stay the same when it sends the call again. */

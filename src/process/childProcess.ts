@@ -93,7 +93,7 @@ export interface RunResult {
 export async function run(
   file: string,
   args: readonly string[],
-  options: { timeoutMs: number; env?: Readonly<Record<string, string | undefined>> },
+  options: { timeoutMs: number; env?: Readonly<Record<string, string | undefined>>; cwd?: string },
 ): Promise<RunResult> {
   const result = await execa(file, [...args], {
     timeout: options.timeoutMs,
@@ -103,6 +103,7 @@ export async function run(
     reject: false,
     windowsHide: true,
     ...(options.env ? { env: options.env } : {}),
+    ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
   return { exitCode: result.exitCode ?? null, stdout: result.stdout, stderr: result.stderr };
 }

@@ -32,10 +32,10 @@ const doors: Record<string, () => Promise<void>> = {
   },
 };
 
-async function throughHttp(transport: 'socket' | 'tcp'): Promise<Worker> {
+async function throughHttp(transport: 'socket' | 'tcp', limits: { heartbeatMs?: number } = {}): Promise<Worker> {
   const worker = await startWorker(rig);
   closing.push(() => worker.shutDown());
-  const host = await startTestHost(worker, transport);
+  const host = await startTestHost(worker, transport, limits);
   closing.push(() => host.close());
   client = await connectHttp(host);
   closing.push(() => client.close());
@@ -115,6 +115,16 @@ describe.each(Object.keys(doors))('over %s', (door) => {
     expect(progress[0]).toContain(String(task_id));
     expect(await call(client, 'wait-task', { task_id })).toMatchObject({ status: 'completed' });
   });
+});
+
+it('a call that shows its progress repeats where it is while nothing happens', async () => {
+  await throughHttp('socket', { heartbeatMs: 100 });
+  const { task_id } = await call(client, 'spawn-task', { prompt: 'hang', ...full });
+  const heard: string[] = [];
+  const onprogress = ({ message }: { message?: string | undefined }): void => void heard.push(message ?? '');
+  await call(client, 'wait-task', { task_id, timeout_ms: 1_500 }, { onprogress });
+  expect(heard.length).toBeGreaterThan(2);
+  expect(heard.at(-1)).toBe(heard.at(-2));
 });
 
 describe('news', () => {

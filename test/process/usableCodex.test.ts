@@ -1,4 +1,4 @@
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
@@ -118,4 +118,31 @@ it('a sandbox that cannot start is found before the first task, and explained', 
   const task = await worker!.tasks.spawn({ prompt: 'say hi', sandbox: 'danger-full-access' }, 'test');
   const { tasks } = await worker!.tasks.wait({ caller: 'test', about: [task.id], until: 'all', timeoutMs: 20_000 });
   expect(tasks[0]).toMatchObject({ status: 'completed' });
+});
+
+it('a sandbox that cannot start in one directory is told with the link that is in its way, and starts in another', async () => {
+  const [linked, plain] = [join(rig.workspace, 'linked'), join(rig.workspace, 'plain')];
+  await Promise.all([linked, plain, join(rig.workspace, 'elsewhere')].map((dir) => mkdir(dir)));
+  await symlink('../elsewhere', join(linked, '.codex'));
+  worker = await startWorker(rig);
+  const spawn = (cwd: string): Promise<unknown> =>
+    worker!.tasks.spawn({ prompt: 'say hi', sandbox: 'workspace-write', cwd }, 'test');
+  await expect(spawn(linked)).rejects.toMatchObject({
+    code: 'codex_unavailable',
+    message: expect.stringMatching(/does not start in .*linked: .*\.codex/) as string,
+    hint: expect.stringMatching(/^(?!.*danger-full-access).*link/) as string,
+  });
+  expect(await spawn(plain)).toMatchObject({ status: 'submitted' });
+});
+
+it('twenty tasks at once look for Codex once, and try its sandbox once', async () => {
+  const calls = join(rig.dir, 'calls');
+  const codexPath = await wrapper('counting', `echo "$1" >> ${calls}\nexec ${rig.codexPath} "$@"`);
+  worker = await startWorker({ ...rig, codexPath });
+  const spawns = Array.from({ length: 20 }, (_, i) =>
+    worker!.tasks.spawn({ prompt: `say ${i}`, sandbox: 'workspace-write' }, 'test'),
+  );
+  expect(await Promise.all(spawns)).toHaveLength(20);
+  const made = (await readFile(calls, 'utf8')).trim().split('\n');
+  expect(made.sort()).toEqual(['--version', 'app-server', 'sandbox']);
 });

@@ -31,7 +31,7 @@ export interface TestHost extends HttpHost {
 export async function startTestHost(
   worker: Worker,
   transport: McpTransport,
-  limits: { idleLimitMs?: number; keepAliveMs?: number } = {},
+  limits: { idleLimitMs?: number; keepAliveMs?: number; heartbeatMs?: number } = {},
 ): Promise<TestHost> {
   const token = newToken();
   const host = await startHttpHost({

@@ -127,16 +127,24 @@ describe('a transcript', () => {
   it('counts the lines of a patch, and of a whole file', () => {
     const patch = '--- a\n+++ b\n@@ -1 +1,2 @@\n-old\n+new\n+more\n';
     expect(countLines({ path: 'a', kind: 'update', patch })).toEqual({ added: 2, removed: 1 });
+    // Comments of SQL and Lua, rules of Markdown: lines that look like the names of the files.
+    const looksLikeNames = '--- a\n+++ b\n@@ -1,2 +1 @@\n--- drop it\n-- and it\n+++ more\n@@ -9 +9 @@\n---\n same\n';
+    expect(countLines({ path: 'a', kind: 'update', patch: looksLikeNames })).toEqual({ added: 1, removed: 3 });
     expect(countLines({ path: 'a', kind: 'add', patch: 'one\ntwo\n' })).toEqual({ added: 2, removed: 0 });
     expect(countLines({ path: 'a', kind: 'delete', patch: 'one' })).toEqual({ added: 0, removed: 1 });
   });
 
   it('writes times and tokens for people', () => {
-    expect([850, 3_200, 42_000, 245_000, 7_380_000].map(formatDuration)).toEqual([
+    const durations = [850, 999.6, 3_200, 42_000, 59_600, 119_700, 245_000, 3_599_800, 7_380_000];
+    expect(durations.map(formatDuration)).toEqual([
       '850 ms',
+      '1.0 s',
       '3.2 s',
       '42 s',
+      '1 m 00 s',
+      '2 m 00 s',
       '4 m 05 s',
+      '1 h 00 m',
       '2 h 03 m',
     ]);
     expect([840, 5_120, 1_200_000].map(formatTokens)).toEqual(['840', '5.1k', '1.2M']);

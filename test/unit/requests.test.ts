@@ -68,6 +68,19 @@ describe('an answer', () => {
     );
   });
 
+  it('is held against a pattern of the form in time that the pattern cannot stretch', () => {
+    const schema = { type: 'object', properties: { name: { type: 'string', pattern: '^(a+)+$' } } };
+    const answer = (name: string): Answer => ({ kind: 'form', action: 'accept', content: { name } });
+    // JavaScript's own expressions need hours for this text.
+    const misfit = `${'a'.repeat(48)}!`;
+    expect(() => checkAnswer({ ...form, schema }, answer(misfit))).toThrow('content.name: must match ^(a+)+$');
+    expect(() => checkAnswer({ ...form, schema }, answer('aaa'))).not.toThrow();
+    expect(fieldProblem(schema.properties.name, misfit)).toBe('must match ^(a+)+$');
+    expect(fieldProblem(schema.properties.name, 'aaa')).toBeUndefined();
+    // A look-ahead cannot be judged in such time: its author is the judge.
+    expect(fieldProblem({ type: 'string', pattern: '^(?=x)' }, 'y')).toBeUndefined();
+  });
+
   it('of one field of a form is checked while it is typed', () => {
     expect(fieldProblem({ type: 'integer', minimum: 3 }, 2)).toMatch(/Too small/);
     expect(fieldProblem({ type: 'integer', minimum: 3 }, Number.NaN)).toMatch(/expected/);

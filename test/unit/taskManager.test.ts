@@ -927,6 +927,18 @@ describe('the queue', () => {
     await vi.waitFor(() => expect(status(d)).toBe('working thinking'));
   });
 
+  it('starts what waits as soon as more may be at work at once', async () => {
+    let limit = 1;
+    tasks.dispose();
+    tasks = manager({ maxConcurrentTasks: () => limit });
+    const [a, b] = [await spawn(), await spawn()];
+    await vi.waitFor(() => expect(status(a)).toBe('working thinking'));
+    expect(status(b)).toBe('submitted queued, next to start');
+    limit = 2;
+    tasks.reconsider();
+    await vi.waitFor(() => expect(status(b)).toBe('working thinking'));
+  });
+
   it('never starts a task that is cancelled while it waits', async () => {
     tasks.dispose();
     tasks = manager({ maxConcurrentTasks: () => 1 });

@@ -23,9 +23,27 @@ export class ShownTasks {
 
   /** What an update of some tasks makes necessary; it counts as drawn then. */
   update(tasks: readonly TaskSnapshot[]): Redraw {
+    return this.redrawFor(tasks, []);
+  }
+
+  /** The same for a list in which some may be new, and others are gone. */
+  updateList(tasks: readonly TaskSnapshot[]): Redraw {
+    const ids = new Set(tasks.map(({ id }) => id));
+    return this.redrawFor(
+      tasks,
+      [...this.shown.keys()].filter((id) => !ids.has(id)),
+    );
+  }
+
+  private redrawFor(tasks: readonly TaskSnapshot[], gone: readonly TaskId[]): Redraw {
     const before = new Set(this.groups());
     const moved = new Set<Group>();
     const changed: TaskSnapshot[] = [];
+    for (const id of gone) {
+      const known = this.shown.get(id);
+      if (known) moved.add(known.group);
+      this.shown.delete(id);
+    }
     for (const task of tasks) {
       const known = this.shown.get(task.id);
       const now = { group: groupOf(task), face: faceOf(task) };

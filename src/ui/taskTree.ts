@@ -17,7 +17,7 @@ import {
   taskIcon,
   tasksOf,
 } from './taskView';
-import { ShownTasks } from './shownTasks';
+import { type Redraw, ShownTasks } from './shownTasks';
 import { taskTooltip } from './taskTooltip';
 
 export type TreeNode =
@@ -63,7 +63,7 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
     this.drawMessage();
     this.owned.add(tasks.onDidChangeList(() => this.drawMessage()));
     this.owned.add(tasks.feed.onDidUpdate((updated) => this.onUpdate(updated)));
-    this.owned.add(tasks.onDidChangeList(() => this.redraw()));
+    this.owned.add(tasks.onDidChangeList(() => this.onListChange()));
     // A hidden tree is not asked for its rows, and that is when the badge matters.
     this.owned.add(tasks.feed.onDidChangeStatus(() => this.drawBadge()));
     this.owned.add(tasks.onDidChangeList(() => this.drawBadge()));
@@ -150,10 +150,20 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
   }
 
   private onUpdate(updated: readonly TaskSnapshot[]): void {
-    const redraw = this.shown.update(updated.filter(({ id }) => this.tasks.tryGet(id)));
+    this.draw(this.shown.update(updated.filter(({ id }) => this.tasks.tryGet(id))));
+  }
+
+  private onListChange(): void {
+    const tasks = this.tasks.snapshots();
+    const ids = new Set(tasks.map(({ id }) => id));
+    for (const id of this.taskNodes.keys()) if (!ids.has(id)) this.taskNodes.delete(id);
+    this.draw(this.shown.updateList(tasks));
+  }
+
+  private draw(redraw: Redraw): void {
     switch (redraw.kind) {
       case 'all':
-        this.redraw();
+        this.fireAll();
         return;
       case 'groups':
         this.changed.fire(redraw.groups.flatMap((group) => this.groupNodes.get(group) ?? []));
@@ -168,12 +178,6 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
     if (!this.view.visible) return;
     const running = this.tasks.snapshots().filter((task) => groupOf(task) === 'running');
     if (running.length > 0) this.changed.fire(running.map((task) => this.nodeOf(task)));
-  }
-
-  private redraw(): void {
-    const ids = new Set(this.tasks.snapshots().map((task) => task.id));
-    for (const id of this.taskNodes.keys()) if (!ids.has(id)) this.taskNodes.delete(id);
-    this.fireAll();
   }
 
   /** Two that follow each other closely can leave a group without its rows (seen with 1.139). */

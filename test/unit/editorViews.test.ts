@@ -187,6 +187,18 @@ describe('drawing the tree anew', () => {
     expect(shown.update([{ ...asking, status: 'working', pending: [] }])).toEqual({ kind: 'all' });
     expect(shown.update([{ ...base, id: 'new' }])).toEqual({ kind: 'groups', groups: ['running'] });
   });
+
+  it('draws nothing for a list that is shown already, and the group that a task came to or is gone from', () => {
+    const shown = new ShownTasks();
+    shown.show([asking, ended]);
+    expect(shown.updateList([asking, ended])).toEqual({ kind: 'tasks', tasks: [] });
+    const second = { ...ended, id: 'second' };
+    expect(shown.updateList([asking, ended, second])).toEqual({ kind: 'groups', groups: ['finished'] });
+    expect(shown.updateList([asking, second])).toEqual({ kind: 'groups', groups: ['finished'] });
+    expect(shown.updateList([asking, second])).toEqual({ kind: 'tasks', tasks: [] });
+    expect(shown.updateList([asking])).toEqual({ kind: 'all' });
+    expect(shown.updateList([])).toEqual({ kind: 'all' });
+  });
 });
 
 describe('the output of a task', () => {

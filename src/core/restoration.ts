@@ -46,7 +46,11 @@ export class Restoration {
     const back: Restored[] = [];
     for (const one of this.withoutTooOld(stored)) {
       if (this.host.isClosed()) return;
-      const task = await this.bringBack(one);
+      // What is wrong with one task is no reason to lose the others.
+      const task = await this.bringBack(one).catch((error: unknown) => {
+        log('error', `The task ${one.snapshot.id} could not be brought back: ${messageOf(error)}`);
+        return null;
+      });
       if (task) back.push({ task, request: one.request });
     }
     if (this.host.isClosed()) return;

@@ -7,12 +7,106 @@ import type { TaskSnapshot } from '../core/taskSnapshot';
 import { formatVersion } from './meta';
 import { migrate } from './migration';
 
-/** What a file of a task must hold to be a task again; what is only shown may be missing. */
+/** What a file of a task must hold to be a task again, to its last field; what is only shown may be missing. */
 
 const time = z.number().nullable().default(null);
 const text = z.string();
-const list = z.array(z.unknown()).default([]);
+const count = z.number();
 const error = z.object({ code: z.enum(taskErrorCodes), message: text, retryable: z.boolean(), hint: text });
+
+const outcome = z.enum(['completed', 'failed', 'declined']);
+const changedFile = z.looseObject({
+  path: text,
+  kind: z.enum(['add', 'update', 'delete']),
+  added: count,
+  removed: count,
+});
+const workItem = z.discriminatedUnion('kind', [
+  z.looseObject({
+    kind: z.literal('command'),
+    id: text,
+    command: text,
+    exitCode: count.nullable(),
+    outcome: outcome.nullable(),
+  }),
+  z.looseObject({ kind: z.literal('files'), id: text, files: z.array(changedFile), outcome: outcome.nullable() }),
+  z.looseObject({ kind: z.literal('tool'), id: text, tool: text, outcome: outcome.nullable() }),
+  z.looseObject({ kind: z.literal('message'), id: text, text }),
+]);
+const usage = z.looseObject({
+  totalTokens: count,
+  inputTokens: count,
+  cachedInputTokens: count,
+  outputTokens: count,
+  reasoningTokens: count,
+  lastTokens: count,
+  contextWindow: count.nullable(),
+});
+
+const object = z.record(z.string(), z.unknown());
+const rules = z.array(
+  z.discriminatedUnion('kind', [
+    z.looseObject({ kind: z.literal('command'), prefix: z.array(text) }),
+    z.looseObject({ kind: z.literal('network'), host: text, access: z.enum(['allow', 'deny']) }),
+    z.looseObject({ kind: z.literal('tool'), server: text, tool: text }),
+  ]),
+);
+const question = z.discriminatedUnion('type', [
+  z.looseObject({ type: z.literal('command_approval'), command: text, cwd: text, reason: text.nullable(), rules }),
+  z.looseObject({
+    type: z.literal('file_approval'),
+    changes: z.array(
+      z.looseObject({
+        path: text,
+        kind: z.enum(['add', 'update', 'delete']),
+        patch: text,
+        movedTo: text.optional(),
+      }),
+    ),
+    reason: text.nullable(),
+  }),
+  z.looseObject({
+    type: z.literal('permission_approval'),
+    permissions: object,
+    summary: z.array(text),
+    reason: text.nullable(),
+  }),
+  z.looseObject({
+    type: z.literal('user_input'),
+    forPerson: z.boolean(),
+    questions: z.array(
+      z.looseObject({
+        id: text,
+        header: text,
+        text,
+        options: z.array(z.looseObject({ label: text, description: text })),
+        allowFreeform: z.boolean(),
+        isSecret: z.boolean(),
+      }),
+    ),
+  }),
+  z.looseObject({
+    type: z.literal('elicitation'),
+    serverName: text,
+    mode: z.enum(['form', 'url']),
+    message: text,
+    schema: object.nullable(),
+    url: text.nullable(),
+    toolCall: z.looseObject({ tool: text, description: text.nullable() }).nullable(),
+    forPerson: z.boolean(),
+    forSession: z.boolean(),
+    rules,
+  }),
+  z.looseObject({ type: z.literal('dynamic_tool'), toolName: text }),
+  z.looseObject({ type: z.literal('recovery'), message: text, goesOnAt: count.optional() }),
+]);
+const pending = z.looseObject({
+  id: text,
+  question,
+  askedAt: count,
+  expiresAt: count.nullable(),
+  heldBy: text.optional(),
+});
 
 const metaSchema = z.looseObject({
   version: z.literal(formatVersion),
@@ -36,20 +130,20 @@ const metaSchema = z.looseObject({
   endedAt: time,
   updatedAt: z.number().default(0),
   activity: text.default(''),
-  usage: z.looseObject({}).nullable().default(null),
-  plan: list,
-  items: list,
-  changedFiles: list,
+  usage: usage.nullable().default(null),
+  plan: z.array(z.looseObject({ step: text, status: z.enum(['pending', 'in_progress', 'completed']) })).default([]),
+  items: z.array(workItem).default([]),
+  changedFiles: z.array(changedFile).default([]),
   outputTail: text.default(''),
   finalMessage: text.nullable().default(null),
   lastCommand: text.nullable().default(null),
   diff: text.default(''),
-  pending: z.array(z.looseObject({ id: text, question: z.looseObject({ type: text }) })).default([]),
+  pending: z.array(pending).default([]),
   answers: z
     .array(z.object({ id: text, type: text, by: z.enum(answerers), outcome: text, answeredAt: z.number() }))
     .default([]),
   error: error.nullable().default(null),
-  leftovers: list,
+  leftovers: z.array(z.looseObject({ pid: count, command: text })).default([]),
   stopping: z.boolean().default(false),
   stopReason: z
     .discriminatedUnion('kind', [
@@ -90,14 +184,21 @@ const requestSchema = z.object({
   reasoning: text.nullable(),
 });
 
+/** Throws with the first field that does not fit. */
+function read<T>(schema: z.ZodType<T>, file: string, value: unknown): T {
+  const { data, error } = schema.safeParse(value);
+  const [issue] = error?.issues ?? [];
+  if (issue) throw new Error(`${file}, ${issue.path.map(String).join('.')}: ${issue.message}`);
+  return data as T;
+}
+
 /** Reads the two files of a task. Throws when one is torn, of another version, or not of a task. */
 export function parseStoredTask(meta: string, request: string, unsaid: string | null): StoredTask {
-  const kept = metaSchema.parse(migrate(JSON.parse(meta)));
-  // Written by this program from a snapshot; the lists are shown, never acted on.
+  const kept = read(metaSchema, 'meta.json', migrate(JSON.parse(meta)));
   const snapshot = { ...kept, answered: kept.answers.at(-1) ?? null, queuedMessages: 0 };
   return {
     snapshot: snapshot as unknown as TaskSnapshot,
-    request: requestSchema.parse(JSON.parse(request)),
+    request: read(requestSchema, 'request.json', JSON.parse(request)),
     unsaid: parseUnsaid(unsaid),
   };
 }

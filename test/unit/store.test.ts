@@ -9,7 +9,13 @@ import { migrate } from '../../src/store/migration';
 import { takeStoreLock } from '../../src/store/storeLock';
 import { SegmentedFile } from '../../src/store/segmentedFile';
 import { TaskFiles } from '../../src/store/taskFiles';
-import { base } from '../fakes/snapshots';
+import { parseStoredTask } from '../../src/store/storedTask';
+import { metaOf } from '../../src/store/meta';
+import type { WaitResult } from '../../src/core/waiting';
+import { scoreboard, taskDetail } from '../../src/mcp/documents';
+import { taskResult } from '../../src/mcp/taskView';
+import { detailsOf, taskContext, taskDescription, taskIcon } from '../../src/ui/taskView';
+import { base, command, pending } from '../fakes/snapshots';
 
 let dir: string;
 const lines: string[] = [];
@@ -31,6 +37,103 @@ const done: TaskSnapshot = {
   error: { code: 'timeout', message: 'late', retryable: true, hint: 'again' },
   items: [{ kind: 'message', id: 'm1', text: 'hello' }],
 };
+
+/** Something of everything that a task can hold. */
+const rich: TaskSnapshot = {
+  ...done,
+  labels: ['a'],
+  dependsOn: ['wise-wolf-7'],
+  usage: {
+    totalTokens: 5,
+    inputTokens: 4,
+    cachedInputTokens: 3,
+    outputTokens: 2,
+    reasoningTokens: 1,
+    lastTokens: 5,
+    contextWindow: 100,
+  },
+  plan: [{ step: 'look', status: 'completed' }],
+  items: [
+    { kind: 'command', id: 'c', command: 'ls', exitCode: 0, outcome: 'completed' },
+    { kind: 'files', id: 'f', files: [{ path: '/ws/a', kind: 'add', added: 1, removed: 0 }], outcome: null },
+    { kind: 'tool', id: 't', tool: 'db.query', outcome: 'failed' },
+    { kind: 'message', id: 'm1', text: 'hello' },
+  ],
+  changedFiles: [{ path: '/ws/a', kind: 'update', added: 1, removed: 2 }],
+  pending: [
+    pending({ ...command('ls'), rules: [{ kind: 'command', prefix: ['ls'] }] }),
+    pending({ type: 'file_approval', changes: [{ path: '/ws/a', kind: 'add', patch: 'x' }], reason: null }, 0, 'r2'),
+    pending({ type: 'permission_approval', permissions: { a: 1 }, summary: ['write /x'], reason: 'so' }, 0, 'r3'),
+    pending(
+      {
+        type: 'user_input',
+        forPerson: false,
+        questions: [
+          {
+            id: 'q',
+            header: 'h',
+            text: 't',
+            options: [{ label: 'l', description: 'd' }],
+            allowFreeform: true,
+            isSecret: false,
+          },
+        ],
+      },
+      0,
+      'r4',
+    ),
+    pending(
+      {
+        type: 'elicitation',
+        serverName: 's',
+        mode: 'form',
+        message: 'm',
+        schema: { type: 'object' },
+        url: null,
+        toolCall: { tool: 't', description: null, arguments: {} },
+        forPerson: true,
+        forSession: true,
+        rules: [{ kind: 'tool', server: 's', tool: 't' }],
+      },
+      0,
+      'r5',
+    ),
+    pending({ type: 'dynamic_tool', toolName: 't', arguments: {} }, 0, 'r6'),
+    pending({ type: 'recovery', message: 'm', goesOnAt: 5 }, 0, 'r7'),
+  ],
+  answers: [{ id: 'r0', type: 'command_approval', by: 'person', outcome: 'approved', answeredAt: 1 }],
+  answered: { id: 'r0', type: 'command_approval', by: 'person', outcome: 'approved', answeredAt: 1 },
+  leftovers: [{ pid: 7, command: 'sleep 9' }],
+  stopReason: { kind: 'failed', error: { code: 'timeout', message: 'late', retryable: true, hint: 'again' } },
+};
+
+type Path = readonly (string | number)[];
+
+function pathsOf(value: unknown, at: Path = []): Path[] {
+  const inner = Array.isArray(value)
+    ? value.flatMap((one, index) => pathsOf(one, [...at, index]))
+    : typeof value === 'object' && value !== null
+      ? Object.entries(value).flatMap(([key, one]) => pathsOf(one, [...at, key]))
+      : [];
+  return at.length === 0 ? inner : [at, ...inner];
+}
+
+function replaced(value: unknown, [key, ...rest]: Path, by: unknown): unknown {
+  if (key === undefined) return by;
+  if (Array.isArray(value))
+    return value.map((one, index) => (index === key ? replaced(one, rest, by) : (one as unknown)));
+  const fields = value as Readonly<Record<string, unknown>>;
+  return { ...fields, [key]: replaced(fields[key], rest, by) };
+}
+
+const context = { now: 9_000, advice: { agentMayAccept: () => true, personPresent: true } };
+
+/** What a wait gives that shows a task with its first request. */
+function result(task: TaskSnapshot): WaitResult {
+  const [request] = task.pending;
+  const shown = request ? { taskId: task.id, request } : null;
+  return { tasks: [task], more: 0, shown, newAnswers: new Map(), timedOut: false, elsewhere: null };
+}
 
 async function written(task: TaskSnapshot): Promise<string> {
   const files = await TaskFiles.open(dir, log);
@@ -62,6 +165,36 @@ describe('the files of a task', () => {
       }
       await writeFile(join(path, name), whole);
     }
+  });
+
+  it('with any value replaced by any other are refused whole, or are a task that everything can show', () => {
+    const kept = JSON.parse(JSON.stringify(metaOf(rich))) as unknown;
+    const strange = [null, 0, -1, 'x', true, [], [null], {}, { kind: 'x', type: 'x' }];
+    let refused = 0;
+    for (const path of pathsOf(kept)) {
+      for (const value of strange) {
+        const meta = JSON.stringify(replaced(kept, path, value));
+        let task: TaskSnapshot;
+        try {
+          task = parseStoredTask(meta, JSON.stringify(request), null).snapshot;
+        } catch {
+          refused++;
+          continue;
+        }
+        const show = (): unknown => [
+          taskResult(task, result(task), context),
+          taskDetail(task, 1),
+          scoreboard([task], 1),
+          detailsOf(task),
+          taskDescription(task, 1),
+          taskContext(task),
+          taskIcon(task),
+        ];
+        expect(show, `${path.join('.')} = ${JSON.stringify(value)}`).not.toThrow();
+      }
+    }
+    expect(refused).toBeGreaterThan(500);
+    expect(parseStoredTask(JSON.stringify(kept), JSON.stringify(request), null).snapshot).toMatchObject(rich);
   });
 
   it('that cannot be written now are written later, in order, and that is told once', async () => {

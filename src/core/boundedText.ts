@@ -1,3 +1,5 @@
+import { beginningOf, endOf } from '../base/wellFormed';
+
 /** Keeps the last `limit` characters of a stream of text, and counts what was dropped. */
 export class BoundedText {
   private parts: string[] = [];
@@ -18,6 +20,10 @@ export class BoundedText {
     if (this.length > this.limit * 2) this.trim();
   }
 
+  get endsLine(): boolean {
+    return this.parts.at(-1)?.endsWith('\n') ?? true;
+  }
+
   get dropped(): number {
     return this.droppedCharacters + Math.max(0, this.length - this.limit);
   }
@@ -29,7 +35,7 @@ export class BoundedText {
 
   private trim(): void {
     const whole = this.parts.join('');
-    const kept = whole.slice(-this.limit);
+    const kept = endOf(whole, this.limit);
     this.droppedCharacters += whole.length - kept.length;
     this.parts = [kept];
     this.length = kept.length;
@@ -46,6 +52,6 @@ export function lastLines(text: string, count: number): string[] {
 /** The first line of a text, cut to `length` characters; `…` at its end says that there is more. */
 export function firstLine(text: string, length: number): string {
   const [line = '', ...others] = text.trim().split(/\r?\n/, 2);
-  if (line.length > length) return `${line.slice(0, length - 1)}…`;
-  return others.length > 0 ? `${line.slice(0, length - 2)} …` : line;
+  if (line.length > length) return `${beginningOf(line, length - 1)}…`;
+  return others.length > 0 ? `${beginningOf(line, length - 2)} …` : line;
 }

@@ -1,3 +1,4 @@
+import { beginningOf } from '../base/wellFormed';
 import { BoundedMap } from './boundedMap';
 import { BoundedText, firstLine } from './boundedText';
 import type { ChangedFile, TaskSnapshot, WorkItem } from './taskSnapshot';
@@ -54,9 +55,9 @@ export class TaskDetails {
         this.activity = 'answering';
         break;
       case 'message':
-        this.finalMessage = event.text.slice(0, messageLimit);
-        this.keep({ kind: 'message', id: event.itemId, text: event.text.slice(0, 2_000) });
-        this.output.append(`${event.text}\n`);
+        this.finalMessage = beginningOf(event.text, messageLimit);
+        this.keep({ kind: 'message', id: event.itemId, text: beginningOf(event.text, 2_000) });
+        this.output.append(`${this.output.endsLine ? '' : '\n'}${event.text}\n`);
         break;
       case 'reasoningDelta':
         this.activity = 'thinking';
@@ -125,7 +126,7 @@ export class TaskDetails {
   }
 
   private setDiff(diff: string): void {
-    this.diffs.set(this.turnId, diff.slice(0, diffLimit));
+    this.diffs.set(this.turnId, beginningOf(diff, diffLimit));
     let total = 0;
     for (const [turnId, kept] of [...this.diffs].reverse()) {
       total += kept.length;

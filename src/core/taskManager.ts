@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { beginningOf } from '../base/wellFormed';
 import { redact } from '../base/redaction';
 import { BoundedMap } from './boundedMap';
 import { firstLine } from './boundedText';
@@ -225,7 +226,7 @@ export class TaskManager implements Disposable {
     };
     const about = {
       id,
-      title: firstLine(redact(request.prompt.slice(0, titleLimit)), 80),
+      title: firstLine(redact(beginningOf(request.prompt, titleLimit)), 80),
       labels: request.labels ?? [],
       type,
       cwd,
@@ -654,7 +655,7 @@ function assertAllDead(tasks: readonly Task[]): void {
   if (tasks.length === 0) return;
   const named = tasks.map((task) => {
     const { id, leftovers } = task.snapshot();
-    const processes = leftovers.map(({ pid, command }) => `process ${pid} (${command.slice(0, 100)})`).join(', ');
+    const processes = leftovers.map(({ pid, command }) => `process ${pid} (${beginningOf(command, 100)})`).join(', ');
     return `${id}: ${processes === '' ? 'its end is not confirmed' : processes}`;
   });
   throw new CallError('internal', `Not everything could be ended: ${named.join('; ')}.`, {

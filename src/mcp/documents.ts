@@ -1,3 +1,4 @@
+import { beginningOf } from '../base/wellFormed';
 import { lastLines } from '../core/boundedText';
 import { describeQuestion } from '../core/describeRequest';
 import type { PendingRequest, RequestQuestion } from '../core/pendingRequest';
@@ -25,7 +26,7 @@ export function scoreboard(tasks: readonly TaskSnapshot[], now: number): string 
 }
 
 function scoreboardLine(task: TaskSnapshot, now: number): string {
-  const labels = task.labels.length > 0 ? ` [${task.labels.join(', ')}]` : '';
+  const labels = task.labels.length > 0 ? ` [${oneLine(task.labels.join(', '))}]` : '';
   const tokens = task.usage ? ` · ${formatTokens(task.usage.totalTokens)} tokens` : '';
   const [asked] = task.pending;
   const what = asked ? `waits: ${describeQuestion(asked.question, task.cwd)}` : (task.error?.message ?? task.activity);
@@ -34,7 +35,7 @@ function scoreboardLine(task: TaskSnapshot, now: number): string {
 }
 
 function oneLine(text: string): string {
-  return text.replaceAll(/\s+/g, ' ').slice(0, 160);
+  return beginningOf(text.replaceAll(/\s+/g, ' '), 160);
 }
 
 /** One task as Markdown. */

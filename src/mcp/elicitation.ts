@@ -1,4 +1,5 @@
 import type { ElicitRequestFormParams, ElicitResult } from '@modelcontextprotocol/sdk/types.js';
+import { beginningOf } from '../base/wellFormed';
 import { describeQuestion, visibleLine, visibleText } from '../core/describeRequest';
 import {
   type Answer,
@@ -61,7 +62,7 @@ function approvalFacts(question: RequestQuestion): string[] {
     .map((change) => visibleText(`${change.kind} ${movedPath(change)}\n${change.patch}`))
     .join('\n\n');
   if (patches.length <= patchCharacters) return [...reason, ...(patches === '' ? [] : [patches])];
-  return [...reason, `${patches.slice(0, patchCharacters)}…`, 'The patch goes on: see all of it in the editor.'];
+  return [...reason, `${beginningOf(patches, patchCharacters)}…`, 'The patch goes on: see all of it in the editor.'];
 }
 
 const decisionNames: Readonly<Record<Decision, string>> = {

@@ -1,10 +1,12 @@
 import { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { Protocol, type RequestHandlerExtra } from '@modelcontextprotocol/sdk/shared/protocol.js';
+import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import {
   type CallToolResult,
   ElicitResultSchema,
   EmptyResultSchema,
   ErrorCode,
+  type JSONRPCMessage,
   ListResourcesRequestSchema,
   ListResourceTemplatesRequestSchema,
   ListToolsRequestSchema,
@@ -16,6 +18,7 @@ import {
   UnsubscribeRequestSchema,
 } from '@modelcontextprotocol/sdk/types.js';
 import { z } from 'zod';
+import { wellFormed } from '../base/wellFormed';
 import { DisposableStore } from '../core/disposable';
 import { CallError, invalidArgument } from '../core/errors';
 import { hashOf } from '../core/hash';
@@ -73,13 +76,22 @@ const callParams = z.object({
   _meta: z.looseObject({}).optional(),
 });
 
+/** Whatever it sends has whole characters only. */
+class WellFormedServer extends Server {
+  override async connect(transport: Transport): Promise<void> {
+    const send = transport.send.bind(transport);
+    transport.send = (message, options) => send(wellFormed(message) as JSONRPCMessage, options);
+    await super.connect(transport);
+  }
+}
+
 /**
  * One session's server object over the shared worker. On the SDK's low-level server, because its high-level one cannot
  * give errors with structured content beside an output schema, refuse unknown fields, subscribe or page.
  */
 export function createMcpServer(parts: McpParts, identify: Identify): Server {
   const { tasks, tools, log } = parts;
-  const server = new Server(
+  const server = new WellFormedServer(
     { name: 'codex-worker', title: 'Codex Worker', version: parts.version },
     { capabilities: { tools: { listChanged: true }, resources: { subscribe: true, listChanged: true } }, instructions },
   );

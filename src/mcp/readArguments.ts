@@ -1,3 +1,4 @@
+import { wellFormed } from '../base/wellFormed';
 import type { ObjectSchema } from './schemas';
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -72,16 +73,4 @@ function typesOf({ type, anyOf }: Schema): readonly string[] {
 
 function itemsOf({ items, anyOf }: Schema): Schema | undefined {
   return (items as Schema | undefined) ?? ((anyOf ?? []) as readonly Schema[]).map(itemsOf).find(Boolean);
-}
-
-/** Deeper arguments than any tool takes are left as they are, and refused by their field. */
-const depthLimit = 200;
-
-function wellFormed(value: unknown, depth = 0): unknown {
-  if (typeof value === 'string') return value.toWellFormed();
-  if (typeof value !== 'object' || value === null || depth > depthLimit) return value;
-  if (Array.isArray(value)) return value.map((one) => wellFormed(one, depth + 1));
-  return Object.fromEntries(
-    Object.entries(value).map(([key, inner]) => [key.toWellFormed(), wellFormed(inner, depth + 1)]),
-  );
 }

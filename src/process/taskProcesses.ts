@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { beginningOf } from '../base/wellFormed';
 import { identity, type ProcessEntry, type ProcessTable } from './processTable';
 import { commandLine } from './procTable';
 
@@ -332,5 +333,5 @@ export function markerOf(environment: string | null): string | null {
 }
 
 async function describe(entry: ProcessEntry): Promise<FoundProcess> {
-  return { pid: entry.pid, command: ((await commandLine(entry.pid)) ?? entry.command).slice(0, 200) };
+  return { pid: entry.pid, command: beginningOf((await commandLine(entry.pid)) ?? entry.command, 200) };
 }

@@ -1,4 +1,5 @@
 import * as vscode from 'vscode';
+import { beginningOf } from '../base/wellFormed';
 import { DisposableStore } from '../core/disposable';
 import { visibleLine } from '../core/describeRequest';
 import { type ApprovalChoice, approvalChoices, type ApprovalQuestion } from '../core/toolGate';
@@ -72,7 +73,7 @@ export class CallApprovals implements vscode.Disposable {
 export function noticeText(question: ApprovalQuestion, more: number): string {
   const about = aboutCall(question);
   const isWhole = about.length <= shownCharacters;
-  const text = isWhole ? about : `${about.slice(0, shownCharacters)}…`;
+  const text = isWhole ? about : `${beginningOf(about, shownCharacters)}…`;
   const links = [
     ...(isWhole ? (['once', 'session'] as const) : []).map((choice) => link(choiceLabels[choice], question.id, choice)),
     link(choiceLabels.deny, question.id, 'deny'),

@@ -1,3 +1,4 @@
+import { beginningOf } from '../base/wellFormed';
 import { describeQuestion, visibleLine } from '../core/describeRequest';
 import { answersItself, isApproval, type PendingRequest } from '../core/pendingRequest';
 import type { TaskSnapshot } from '../core/taskSnapshot';
@@ -70,7 +71,7 @@ function commandLink(command: string, { id: taskId }: TaskSnapshot, { id: reques
 }
 
 function shortened(text: string, characters: number): string {
-  return text.length <= characters ? text : `${text.slice(0, characters)}…`;
+  return text.length <= characters ? text : `${beginningOf(text, characters)}…`;
 }
 
 /** One line when a task has ended by itself; undefined for one that was cancelled. */

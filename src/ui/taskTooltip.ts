@@ -1,3 +1,4 @@
+import { beginningOf } from '../base/wellFormed';
 import { clientOf } from '../core/caller';
 import * as vscode from 'vscode';
 import type { TaskSnapshot } from '../core/taskSnapshot';
@@ -25,6 +26,7 @@ export function taskTooltip(task: TaskSnapshot): vscode.MarkdownString {
   for (const [name, value] of facts) {
     if (value !== null) tooltip.appendMarkdown(`\n\n${name}: `).appendText(value);
   }
-  if (task.finalMessage !== null) tooltip.appendMarkdown('\n\n---\n\n').appendText(task.finalMessage.slice(0, 1_000));
+  if (task.finalMessage !== null)
+    tooltip.appendMarkdown('\n\n---\n\n').appendText(beginningOf(task.finalMessage, 1_000));
   return tooltip;
 }

@@ -127,6 +127,36 @@ it('a call that shows its progress repeats where it is while nothing happens', a
   expect(heard.at(-1)).toBe(heard.at(-2));
 });
 
+it('results, resources and progress have whole characters only, wherever they are cut, and a line of output is one', async () => {
+  await throughHttp('socket');
+  const bad: string[] = [];
+  const check = (value: unknown): void => {
+    const text = JSON.stringify(value);
+    if (/\\u(?:d[89a-f]|fffd)|\ufffd/i.test(text)) bad.push(text.slice(0, 300));
+  };
+  const names: unknown[] = [];
+  for (const start of ['', 'a']) {
+    const prompt = `run: printf '${start}${'🎉'.repeat(300)}'\nsay 4 tests failed${'🎉'.repeat(300)}`;
+    const labels = [`${start}]\n✓ other-1 completed`];
+    const { task_id } = await call(client, 'spawn-task', { prompt, ...full, labels });
+    names.push(task_id);
+    const onprogress = (message: unknown): void => check(message);
+    const done = await call(client, 'wait-task', { task_id }, { onprogress });
+    check(done);
+    expect((done.output as string[]).at(-1)).toMatch(/^4 tests failed/);
+    check(await call(client, 'wait-task', {}));
+    for (const path of ['', '/log', '/log.verbose', '/timeline', '/events/summary', '/diff']) {
+      check(await client.readResource({ uri: `task:///${String(task_id)}${path}` }));
+    }
+  }
+  check(await client.listResources());
+  const { contents } = await client.readResource({ uri: 'task:///all' });
+  check(contents);
+  expect(bad).toEqual([]);
+  const [all] = contents as { text: string }[];
+  expect(all?.text.trim().split('\n')).toHaveLength(names.length);
+});
+
 describe('news', () => {
   it('ends a wait for any of several tasks with the first, and names each end once', async () => {
     await throughHttp('socket');

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { BoundedMap } from '../../src/core/boundedMap';
+import { beginningOf, endOf, wellFormed } from '../../src/base/wellFormed';
 import { BoundedText, firstLine, lastLines } from '../../src/core/boundedText';
 import { DisposableStore } from '../../src/core/disposable';
 import { Emitter } from '../../src/core/emitter';
@@ -64,6 +65,28 @@ describe('bounded things', () => {
     expect(lastLines('a\r\nb\nc\n', 2)).toEqual(['b', 'c']);
     expect(lastLines('', 2)).toEqual([]);
     expect(firstLine('  hello world\nmore', 8)).toBe('hello w…');
+  });
+});
+
+describe('a cut', () => {
+  it.each([0, 1, 2, 3, 8, 9, 20])('after %i units, at either end, leaves whole characters', (length) => {
+    for (const text of ['🎉'.repeat(6), `a${'🎉'.repeat(6)}`, `${'🎉'.repeat(6)}b`]) {
+      const bounded = new BoundedText(length);
+      bounded.append(text);
+      const cuts = [beginningOf(text, length), endOf(text, length), bounded.toString()];
+      expect(cuts.map((one) => one.isWellFormed())).toEqual([true, true, true]);
+      expect(
+        cuts.map((one) => Math.min(length, text.length) - one.length).every((less) => less === 0 || less === 1),
+      ).toBe(true);
+      expect(text.startsWith(cuts[0]!) && text.endsWith(cuts[1]!)).toBe(true);
+    }
+    expect(firstLine(`a${'🎉'.repeat(9)}`, length + 2).isWellFormed()).toBe(true);
+  });
+
+  it('or half a character from elsewhere is made whole in all that is sent', () => {
+    expect(wellFormed({ 'k\ud83c': ['a\ud83c', { b: '\udf89b', c: null, d: 1 }] })).toEqual({
+      'k\ufffd': ['a\ufffd', { b: '\ufffdb', c: null, d: 1 }],
+    });
   });
 });
 

@@ -103,11 +103,18 @@ export function parseCommandLine(args: readonly string[]): ProgramOptions | null
     return null;
   }
   assertCommand(positionals);
+  const attach = values['attach-or-serve'] ? 'orServe' : (values.attach ?? values.window !== undefined) ? 'only' : 'no';
+  const ofWorker = workerOptions.find((name) => values[name] !== undefined);
+  if (attach === 'only' && ofWorker !== undefined) {
+    throw new HumanError(
+      `--${ofWorker} is for a worker of its own, and --attach works under the settings of the window. Leave it out, or use --attach-or-serve.`,
+    );
+  }
   return {
     command: positionals,
     repair: values.repair ?? false,
     call: { tool: values.tool ?? '', args: values.args ?? '{}', session: values.session ?? 'stdio' },
-    attach: values['attach-or-serve'] ? 'orServe' : (values.attach ?? values.window !== undefined) ? 'only' : 'no',
+    attach,
     window: values.window ?? null,
     roots: (values.root ?? [process.cwd()]).map((root) => resolve(root)),
     stateDir: resolve(values['state-dir'] ?? userDataDir()),
@@ -122,6 +129,21 @@ export function parseCommandLine(args: readonly string[]): ProgramOptions | null
     elicitation: values.elicitation ?? false,
   };
 }
+
+/** What a worker of its own is started with: nobody may think that it holds in a window. */
+const workerOptions = [
+  'root',
+  'state-dir',
+  'codex-path',
+  'allow-full-access',
+  'policy',
+  'request-timeout',
+  'max-concurrent-tasks',
+  'idle-timeout',
+  'recovery',
+  'usage-limit',
+  'elicitation',
+] as const;
 
 const commands = [
   ['doctor'],

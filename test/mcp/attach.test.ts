@@ -258,6 +258,14 @@ describe('mcp-codex-worker --attach', () => {
     expect(await readdir(rig.dataDir)).toEqual(['doors', 'windows']);
   });
 
+  it('takes no setting of a worker of its own, which would not hold in the window', async () => {
+    for (const option of [['--policy', 'strict.yaml'], ['--root', '.'], ['--elicitation']]) {
+      const { exitCode, stderr, stdout } = await run(rig.workspace, '--attach', ...option);
+      expect([exitCode, stdout]).toEqual([1, '']);
+      expect(stderr).toContain(`${option[0]} is for a worker of its own`);
+    }
+  });
+
   it('takes the window that is named by its folder or its id', async () => {
     for (const named of [rig.workspace, windowId]) {
       const one = await attach({ cwd: rig.dir, args: ['--window', named] });
@@ -340,10 +348,11 @@ it.each([['--attach'], ['--attach-or-serve']])(
   async (flag) => {
     await rm(join(rig.dir, 'state'), { recursive: true, force: true });
     const env = { ...rig.env, CODEX_WORKER_SERVER: '1', PATH: process.env.PATH ?? '' };
-    const nested = await connectAttached(rig, { args: [flag, '--state-dir', join(rig.dir, 'nested')], cwd: rig.workspace, env }); // prettier-ignore
+    const before = await readdir(rig.dir, { recursive: true });
+    const nested = await connectAttached(rig, { args: [flag], cwd: rig.workspace, env });
     piped.push(nested);
     expect((await nested.client.listTools()).tools).toHaveLength(5);
     expect((await callRefused(nested.client, 'spawn-task', { prompt: 'x' })).error).toMatchObject({ code: 'not_available', retryable: false }); // prettier-ignore
-    expect(await readdir(rig.dir)).not.toContain('nested');
+    expect(await readdir(rig.dir, { recursive: true })).toEqual(before);
   },
 );

@@ -11,7 +11,7 @@ import type { CodexRig } from './codexRig';
 export interface AgentHostRig {
   readonly env: Readonly<Record<string, string>>;
   readonly settings: Readonly<Record<string, unknown>>;
-  /** Runs a command in the extension host. */
+  /** Runs a command in the extension host; rejects when it does not end within 20 s. */
   run(command: string, ...args: readonly unknown[]): Promise<unknown>;
   close(): Promise<void>;
 }
@@ -115,7 +115,8 @@ function serve(incoming: IncomingMessage, response: ServerResponse, modelUrl: st
 
 function drive(socketPath: string, body: object): Promise<unknown> {
   return new Promise((resolve, reject) => {
-    const call = request({ socketPath, method: 'POST', path: '/' }, (response) => {
+    const limit = AbortSignal.timeout(20_000);
+    const call = request({ socketPath, method: 'POST', path: '/', signal: limit }, (response) => {
       let text = '';
       response.setEncoding('utf8').on('data', (chunk: string) => (text += chunk));
       response.on('end', () => {

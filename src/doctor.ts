@@ -123,14 +123,14 @@ async function examineStore({ stateDir, repair }: DoctorOptions): Promise<Findin
     () => false,
   );
   if (!there) return { part, state: 'warning', text: `${stateDir} is not there yet, or cannot be written.` };
-  const unreadable: string[] = [];
-  const files = await TaskFiles.open(stateDir, (_level, message) => void unreadable.push(message));
-  const tasks = await files.load(false);
+  const files = await TaskFiles.open(stateDir, () => undefined);
+  const { tasks, damaged } = await files.load(false);
   const megabytes = ((await sizeOf(join(stateDir, 'tasks'))) / 1024 / 1024).toFixed(1);
   const text = `${tasks.length} tasks, ${megabytes} MB in ${stateDir}`;
-  if (unreadable.length === 0) return { part, state: 'ok', text };
-  const advice = `${unreadable.join('\n             ')}\n             ${repair ? 'They are left as they are: a later version may read them.' : 'Remove such a directory if you do not need it.'}`;
-  return { part, state: 'warning', text: `${text}; ${unreadable.length} cannot be read`, advice };
+  if (damaged.length === 0) return { part, state: 'ok', text };
+  const lines = damaged.map(({ dir, reason }) => `${dir}: ${reason}`);
+  const advice = `${lines.join('\n             ')}\n             ${repair ? 'They are left as they are: a later version may read them.' : 'Remove such a directory if you do not need it.'}`;
+  return { part, state: 'warning', text: `${text}; ${damaged.length} cannot be read`, advice };
 }
 
 async function sizeOf(dir: string): Promise<number> {

@@ -10,31 +10,39 @@ export class LineSplitter {
   private length = 0;
   private readonly onLine: (line: string) => void;
   private readonly onTooLong: () => void;
+  private readonly limit: number;
 
-  constructor(onLine: (line: string) => void, onTooLong: () => void) {
+  constructor(onLine: (line: string) => void, onTooLong: () => void, limit = lineLimit) {
     this.onLine = onLine;
     this.onTooLong = onTooLong;
+    this.limit = limit;
   }
 
   push(chunk: Buffer): void {
     const text = this.decoder.write(chunk);
     let start = 0;
     for (let end = text.indexOf('\n'); end >= 0; end = text.indexOf('\n', start)) {
-      this.parts.push(text.slice(start, end));
+      this.keep(text.slice(start, end));
       this.flush();
       start = end + 1;
     }
     if (start < text.length) this.keep(text.slice(start));
   }
 
+  /** What came after the last line break is a line too. */
+  end(): void {
+    this.keep(this.decoder.end());
+    this.flush();
+  }
+
   private keep(rest: string): void {
     this.length += rest.length;
-    if (this.length <= lineLimit) this.parts.push(rest);
+    if (this.length <= this.limit) this.parts.push(rest);
     else this.parts = [];
   }
 
   private flush(): void {
-    const tooLong = this.length > lineLimit;
+    const tooLong = this.length > this.limit;
     const line = this.parts.join('');
     this.parts = [];
     this.length = 0;

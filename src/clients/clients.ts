@@ -208,7 +208,7 @@ function codexEntryOf(
 ): { readonly lines: readonly string[]; readonly from: number; readonly to: number } | null {
   const lines = toml.split('\n');
   const names = [`[mcp_servers.${entryName}]`, `[mcp_servers."${entryName}"]`];
-  const from = lines.findIndex((line) => names.includes(line.replace(/#.*$/, '').trim()));
+  const from = lines.findIndex((line) => names.includes((line.split('#', 1)[0] ?? '').trim()));
   if (from < 0) return null;
   const next = lines.findIndex((line, index) => index > from && line.trimStart().startsWith('['));
   return { lines, from, to: next < 0 ? lines.length : next };

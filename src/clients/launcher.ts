@@ -1,6 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writePrivate } from '../base/privateFile';
+import { readText } from '../base/readText';
+
+const launcherLimit = 64 * 1024;
 
 export interface LauncherOptions {
   /** The extension's own storage, whose path stays over updates. */
@@ -22,7 +24,7 @@ export function launcherPath(storage: string, platform = process.platform): stri
 export async function writeLauncher(options: LauncherOptions, platform = process.platform): Promise<string> {
   const path = launcherPath(options.storage, platform);
   const text = platform === 'win32' ? batchFile(options) : shellScript(options);
-  const before = await readFile(path, 'utf8').catch(() => null);
+  const before = await readText(path, launcherLimit).catch(() => null);
   if (before !== text) await writePrivate(path, text, 0o755);
   return path;
 }

@@ -1,7 +1,7 @@
-import { readFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readText } from '../base/readText';
 import { hashOf } from '../core/hash';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -11,6 +11,8 @@ export function codexHome(env: Environment): string {
   // Codex takes an empty one for none.
   return [env.CODEX_HOME, process.env.CODEX_HOME].find((dir) => dir) ?? join(homedir(), '.codex');
 }
+
+const authFileLimit = 1024 * 1024;
 
 /** `auth.json` of Codex 0.169, as far as it tells one account from another; tokens are renewed, the account stays. */
 const authSchema = z.looseObject({
@@ -25,8 +27,8 @@ const authSchema = z.looseObject({
  */
 export async function accountKey(env: Environment): Promise<string> {
   const home = codexHome(env);
-  const text = await readFile(join(home, 'auth.json'), 'utf8').catch(() => '');
-  return hashOf({ home, account: accountOf(text) });
+  const text = await readText(join(home, 'auth.json'), authFileLimit).catch(() => null);
+  return hashOf({ home, account: accountOf(text ?? '') });
 }
 
 function accountOf(text: string): unknown {

@@ -146,7 +146,12 @@ export class CodexAgent implements Agent {
     return thread;
   }
 
-  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink, history: readonly RawLine[] | null): AgentThread {
+  async adopt(
+    spec: ThreadSpec,
+    threadId: string,
+    sink: ThreadSink,
+    history: AsyncIterable<RawLine> | null,
+  ): Promise<AgentThread> {
     const thread = this.thread(spec, sink);
     thread.id = threadId;
     thread.model = spec.model;
@@ -155,7 +160,7 @@ export class CodexAgent implements Agent {
       thread.ignoreMissed();
       return thread;
     }
-    for (const line of history) this.relive(thread, line);
+    for await (const line of history) this.relive(thread, line);
     thread.join(this.server.current);
     return thread;
   }

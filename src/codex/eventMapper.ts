@@ -181,6 +181,15 @@ function outcomeOf(status: string): ItemOutcome {
   return status === 'completed' || status === 'declined' ? status : 'failed';
 }
 
+function withoutMove(diff: string): string {
+  const said = diff.lastIndexOf('Moved to: ');
+  const lineEnd = diff.indexOf('\n', said);
+  if (said < 0 || (lineEnd >= 0 && lineEnd < diff.length - 1)) return diff;
+  let end = said;
+  while (diff[end - 1] === '\n') end--;
+  return `${diff.slice(0, end)}\n`;
+}
+
 export function fileChanges(updates: readonly FileUpdate[]): FileChange[] {
   return updates.map(({ path, kind, diff }) => {
     const moved = kind.move_path ?? null;
@@ -188,7 +197,7 @@ export function fileChanges(updates: readonly FileUpdate[]): FileChange[] {
       path,
       kind: kind.type === 'add' || kind.type === 'delete' ? kind.type : 'update',
       // Codex says in the diff, too, where the file goes (seen with 0.169.0).
-      patch: moved === null ? diff : diff.replace(/\n*Moved to: [^\n]*\n?$/, '\n'),
+      patch: moved === null ? diff : withoutMove(diff),
     };
     return moved === null ? change : { ...change, movedTo: moved };
   });

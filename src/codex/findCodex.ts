@@ -47,7 +47,7 @@ async function isExecutable(path: string): Promise<boolean> {
 export async function findCodex(place: SearchPlace): Promise<CodexBinary> {
   const found = await locate(place);
   const { stdout, stderr, exitCode } = await run(found.path, ['--version'], { timeoutMs: 10_000 });
-  const version = /\d+\.\d+\.\d+\S*/.exec(stdout)?.[0];
+  const version = /(?<!\d)\d+\.\d+\.\d+\S*/.exec(stdout)?.[0];
   if (exitCode !== 0 || version === undefined) {
     throw new CallError('codex_not_found', `"${found.path}" is not a Codex CLI that runs here: ${firstWords(stderr)}`, {
       hint: howToInstall,

@@ -1,6 +1,7 @@
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
+import { readText } from '../base/readText';
 import { CallError, messageOf } from '../core/errors';
 import type { InnerGate } from '../core/innerGate';
 import { codexHome } from './codexAccount';
@@ -109,11 +110,13 @@ function ancestors(dir: string): readonly string[] {
   return above === dir ? [dir] : [dir, ...ancestors(above)];
 }
 
+const ruleFileLimit = 1024 * 1024;
+
 async function allowingFiles(dir: string): Promise<readonly string[]> {
   try {
     const names = (await readdir(dir)).filter((name) => name.endsWith('.rules'));
     const paths = names.map((name) => join(dir, name));
-    const texts = await Promise.all(paths.map((path) => readFile(path, 'utf8')));
+    const texts = await Promise.all(paths.map((path) => readText(path, ruleFileLimit)));
     return paths.filter((_, index) => letsCommandsRun(texts[index] ?? '')).map((path) => `${path} lets commands run`);
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code;

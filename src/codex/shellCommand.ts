@@ -3,7 +3,7 @@
  * unusual place too: it may be any program.
  */
 export function unwrapShell(command: string): string {
-  const match = /^(?:(?:\/usr|\/usr\/local|\/opt\/homebrew)?\/bin\/)?(?:ba|z|da|k)?sh\s+-l?c\s+([\s\S]+)$/.exec(
+  const match = /^(?:(?:\/usr|\/usr\/local|\/opt\/homebrew)?\/bin\/)?(?:ba|z|da|k)?sh\s+-l?c\s+(\S[\s\S]*)$/.exec(
     command,
   );
   const script = match?.[1];

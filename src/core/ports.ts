@@ -107,10 +107,15 @@ export interface Agent extends Disposable {
   models(): Promise<readonly ModelInfo[] | undefined>;
   open(spec: ThreadSpec, sink: ThreadSink): Promise<AgentThread>;
   /**
-   * Takes over a thread of an earlier run. Its sink hears the history first, at once; it is what `onRaw` gave, oldest
-   * first, and null for a thread that does not run, which is loaded with its next turn.
+   * Takes over a thread of an earlier run. Its sink has heard the history when this resolves; it is what `onRaw` gave,
+   * oldest first, and null for a thread that does not run, which is loaded with its next turn.
    */
-  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink, history: readonly RawLine[] | null): AgentThread;
+  adopt(
+    spec: ThreadSpec,
+    threadId: string,
+    sink: ThreadSink,
+    history: AsyncIterable<RawLine> | null,
+  ): Promise<AgentThread>;
   /** Finds the agent's program of an earlier run; whether it is there. It is not heard before `catchUp`. */
   reattach(): Promise<boolean>;
   /** Lets adopted threads hear what was said while nobody listened; resolves when that is all. */
@@ -181,6 +186,21 @@ export interface StoredTask {
   readonly request: StoredRequest;
 }
 
+/** A task of an earlier run that is kept and cannot be brought back: nothing of what its files say is believed. */
+export interface DamagedTask {
+  readonly id: TaskId;
+  /** Its directory. */
+  readonly dir: string;
+  /** What is wrong, for people. */
+  readonly reason: string;
+}
+
+export interface StoredTasks {
+  /** Oldest first. */
+  readonly tasks: readonly StoredTask[];
+  readonly damaged: readonly DamagedTask[];
+}
+
 /** Keeps what happened to tasks. Writing never blocks and never throws; trouble is told through `onTrouble`. */
 export interface Journal {
   paths(id: TaskId): DiskPaths;
@@ -192,10 +212,10 @@ export interface Journal {
   saveUnsaid(id: TaskId, unsaid: Unsaid): void;
   /** Deletes what is kept of a task. */
   remove(id: TaskId): void;
-  /** The tasks of earlier runs, oldest first; what cannot be read is left out, and told. */
-  load(): Promise<readonly StoredTask[]>;
-  /** Everything that was kept of what the agent said about a task, oldest first. */
-  history(id: TaskId): Promise<readonly RawLine[]>;
+  /** The tasks of earlier runs. */
+  load(): Promise<StoredTasks>;
+  /** Everything that was kept of what the agent said about a task, oldest first; only while nothing is appended. */
+  history(id: TaskId): AsyncIterable<RawLine>;
   /** Reads at most `limit` bytes from byte `offset`, or from the first that is kept; whole UTF-8 characters only. */
   read(id: TaskId, file: JournalFile, offset: number, limit: number): Promise<JournalPart>;
   /** Bytes that the files of each task take. */

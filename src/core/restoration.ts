@@ -1,6 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { messageOf } from './errors';
-import type { Agent, Journal, Log, StoredRequest, StoredTask, ThreadSpec } from './ports';
+import type { Agent, DamagedTask, Journal, Log, StoredRequest, StoredTask, ThreadSpec } from './ports';
 import { finishedLimit } from './retention';
 import type { Task } from './task';
 import type { TaskId } from './taskId';
@@ -10,13 +10,17 @@ const restoreLimitMs = 100;
 
 export interface RestorationHost {
   readonly agent: Pick<Agent, 'reattach' | 'catchUp' | 'adopt'>;
-  readonly journal: Pick<Journal, 'load' | 'history' | 'remove'>;
+  readonly journal: Pick<Journal, 'load' | 'history' | 'remove' | 'paths'>;
   readonly log: Log;
   readonly now: () => number;
   /** What is not brought back by then is left to the next run. */
   isClosed(): boolean;
   has(id: TaskId): boolean;
-  add(snapshot: TaskSnapshot, request: StoredRequest): { readonly task: Task; readonly thread: ThreadSpec };
+  /** Nobody sees it before `add`. */
+  make(snapshot: TaskSnapshot, request: StoredRequest): { readonly task: Task; readonly thread: ThreadSpec };
+  add(task: Task): void;
+  /** It is kept, and shown as what it is. */
+  addDamaged(task: DamagedTask): void;
   /** It had ended, and is kept for this time from now on, in ms. */
   keepEnded(task: Task, leftMs: number): void;
   /** It waits to be started. */
@@ -42,13 +46,16 @@ export class Restoration {
     const { agent, journal, log } = this.host;
     // Without it the tasks are as after a crash; the next start of the agent ends what could not be found.
     await agent.reattach().catch((error: unknown) => log('error', `Codex was not found again: ${messageOf(error)}`));
-    const stored = this.host.isClosed() ? [] : await journal.load();
+    if (this.host.isClosed()) return;
+    const stored = await journal.load();
+    for (const one of stored.damaged) this.damaged(one);
     const back: Restored[] = [];
-    for (const one of this.withoutTooOld(stored)) {
+    for (const one of this.withoutTooOld(stored.tasks)) {
       if (this.host.isClosed()) return;
       // What is wrong with one task is no reason to lose the others.
       const task = await this.bringBack(one).catch((error: unknown) => {
-        log('error', `The task ${one.snapshot.id} could not be brought back: ${messageOf(error)}`);
+        const { id } = one.snapshot;
+        this.damaged({ id, dir: journal.paths(id).dir, reason: messageOf(error) });
         return null;
       });
       if (task) back.push({ task, request: one.request });
@@ -59,6 +66,12 @@ export class Restoration {
     const going = back.map((one) => this.letGoOn(one));
     // They ask at once, so that they are told as asking; one that continues by itself takes longer.
     await Promise.race([Promise.all(going), delay(restoreLimitMs)]);
+  }
+
+  private damaged(task: DamagedTask): void {
+    if (this.host.has(task.id)) return;
+    this.host.log('error', `The task in ${task.dir} could not be brought back: ${task.reason}`);
+    this.host.addDamaged(task);
   }
 
   private withoutTooOld(stored: readonly StoredTask[]): readonly StoredTask[] {
@@ -79,9 +92,10 @@ export class Restoration {
       journal.remove(id);
       return null;
     }
-    const history = endedAt === null && threadId !== null ? await journal.history(id) : null;
-    const { task, thread } = this.host.add(snapshot, request);
-    task.restore(stored, (sink) => (threadId === null ? null : agent.adopt(thread, threadId, sink, history)));
+    const history = endedAt === null && threadId !== null ? journal.history(id) : null;
+    const { task, thread } = this.host.make(snapshot, request);
+    await task.restore(stored, (sink) => (threadId === null ? null : agent.adopt(thread, threadId, sink, history)));
+    this.host.add(task);
     if (endedAt !== null) this.host.keepEnded(task, leftMs);
     return task;
   }

@@ -1,5 +1,6 @@
-import { readFile, realpath, stat } from 'node:fs/promises';
+import { realpath, stat } from 'node:fs/promises';
 import { isAbsolute, relative, sep } from 'node:path';
+import { readText, UnreadableFileError } from '../base/readText';
 import { CallError, invalidArgument } from './errors';
 import type { ApprovalPolicy, ModelInfo, Sandbox, WorkerSettings } from './ports';
 import type { TaskId } from './taskId';
@@ -161,26 +162,25 @@ export async function withContextFiles(
 async function readContextFile(field: string, path: string, roots: readonly string[]): Promise<string> {
   if (!isAbsolute(path)) throw invalidArgument(`${field}: "${path}" is not an absolute path.`, allowed(roots));
   const real = await realpath(path).catch(() => undefined);
-  const info = real === undefined ? undefined : await stat(real).catch(() => undefined);
-  if (real === undefined || !info?.isFile()) {
-    throw invalidArgument(`${field}: "${path}" is not a file that can be read.`, 'Name an existing text file.');
-  }
+  if (real === undefined) throw noContextFile(field, path);
   if (!(await isInside(real, roots))) {
     throw invalidArgument(`${field}: "${path}" is outside the folders that tasks may read.`, allowed(roots));
   }
-  if (info.size > contextFileLimit) {
-    throw invalidArgument(
-      `${field}: "${path}" is larger than ${contextFileLimit / 1024} KB.`,
-      'Leave it out; Codex can read it itself.',
-    );
-  }
-  const bytes = await readFile(real);
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    const text = await readText(real, contextFileLimit);
+    if (text !== null) return text;
   } catch (cause) {
-    throw new CallError('invalid_argument', `${field}: "${path}" is not UTF-8 text.`, {
-      hint: 'Name text files only.',
-      cause,
-    });
+    if (cause instanceof UnreadableFileError && cause.reason === 'too_large') {
+      const message = `${field}: "${path}" is larger than ${contextFileLimit / 1024} KB.`;
+      throw invalidArgument(message, 'Leave it out; Codex can read it itself.');
+    }
+    if (cause instanceof UnreadableFileError && cause.reason === 'no_text') {
+      throw invalidArgument(`${field}: "${path}" is not UTF-8 text.`, 'Name text files only.');
+    }
   }
+  throw noContextFile(field, path);
+}
+
+function noContextFile(field: string, path: string): CallError {
+  return invalidArgument(`${field}: "${path}" is not a file that can be read.`, 'Name an existing text file.');
 }

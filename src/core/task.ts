@@ -236,10 +236,13 @@ export class Task implements ThreadSink {
    * Takes over a task of an earlier run, as far as its files tell. `adopt` gives its thread, and lets us hear the past of
    * one that was at work; what nobody heard comes next, and `caughtUp` last.
    */
-  restore({ snapshot: task, unsaid }: StoredTask, adopt: (sink: ThreadSink) => AgentThread | null): void {
+  async restore(
+    { snapshot: task, unsaid }: StoredTask,
+    adopt: (sink: ThreadSink) => Promise<AgentThread> | null,
+  ): Promise<void> {
     const past = isTerminalStatus(task.status) ? null : new TaskPast();
     this.past = past;
-    this.thread = adopt(this);
+    this.thread = await adopt(this);
     this.past = null;
     this.turns = Math.max(task.turns, past?.turns ?? 0);
     this.createdAt = task.createdAt;
@@ -500,6 +503,7 @@ export class Task implements ThreadSink {
       endedAt: this.endedAt,
       updatedAt: this.updatedAt,
       activity: this.activity(),
+      heldBy: this.state.kind === 'submitted' ? this.heldBy : null,
       usage: details.usage,
       plan: details.plan,
       items: details.workItems,

@@ -16,6 +16,7 @@ import { News } from './news';
 import { allowsSomething, type Answer, type Answerer, type PendingRequest } from './pendingRequest';
 import type {
   Agent,
+  DamagedTask,
   DiskPaths,
   Journal,
   JournalFile,
@@ -42,7 +43,7 @@ import { type SpawnCall, SpawnCalls } from './spawnCalls';
 import { type Delivery, type DeliveryMode, Task, type TaskBeginning, type TaskSpec } from './task';
 import { TaskFeed } from './taskFeed';
 import { newTaskId, type TaskId } from './taskId';
-import type { TaskSnapshot } from './taskSnapshot';
+import { isPaused, type TaskSnapshot } from './taskSnapshot';
 import { instructionsFor } from './taskTypes';
 import { resetOf, type UsageWindow } from './usageLimits';
 import { meantBy, shuttingDown, type WaitAbout, waitForNews, type WaitQuery, type WaitResult } from './waiting';
@@ -95,6 +96,7 @@ const acknowledgeEveryMs = 250;
 /** Owns all tasks: makes, finds, messages, stops and forgets them, and tells what happens to them. */
 export class TaskManager implements Disposable {
   private readonly tasks = new Map<TaskId, Task>();
+  private readonly damagedTasks = new Map<TaskId, DamagedTask>();
   private readonly news = new News();
   private readonly owned = new DisposableStore();
   private readonly keyed = new BoundedMap<string, { hash: string; task: Promise<TaskSnapshot> }>(1_000);
@@ -136,13 +138,23 @@ export class TaskManager implements Disposable {
     );
     this.scheduler = new Scheduler({
       limit: () => options.settings.maxConcurrentTasks(),
-      active: () => [...this.tasks.values()].filter((task) => !task.terminal && !this.scheduler.has(task.id)).length,
+      active: () => [...this.tasks.values()].filter((task) => this.takesPlace(task)).length,
       statusOf: (id) => this.tryGet(id)?.status,
     });
     this.owned.add(this.feed.onDidChangeStatus((task) => this.onStatus(task)));
     this.owned.add(options.journal.onTrouble(({ id, message }) => this.tasks.get(id)?.note('warning', message)));
     const acknowledging = setInterval(() => void this.acknowledge(), acknowledgeEveryMs).unref();
     this.owned.add({ dispose: () => clearInterval(acknowledging) });
+  }
+
+  /**
+   * A task that waits for somebody gives its place back: it may wait for hours. Once answered it goes on at once, above the
+   * limit if need be, for Codex is in the middle of its turn. A paused one keeps its place: the next would be paused too.
+   */
+  private takesPlace(task: Task): boolean {
+    if (task.terminal || this.scheduler.has(task.id)) return false;
+    const snapshot = task.snapshot();
+    return snapshot.status !== 'input_required' || isPaused(snapshot);
   }
 
   private onStatus(task: TaskSnapshot): void {
@@ -235,7 +247,8 @@ export class TaskManager implements Disposable {
       dependsOn: [...new Set(request.dependsOn ?? [])],
       spawnedBy: caller,
     };
-    const task = this.add(specOf(about, stored), stored);
+    const task = this.make(specOf(about, stored), stored);
+    this.add(task);
     task.spawnedIn(call);
     this.options.journal.saveRequest(id, stored);
     this.options.journal.saveMeta(task.snapshot());
@@ -296,11 +309,16 @@ export class TaskManager implements Disposable {
       now: this.now,
       isClosed: () => this.closed,
       has: (id) => this.tasks.has(id),
-      add: (snapshot, request) => {
-        const task = this.add(specOf(snapshot, request), request);
-        if (snapshot.unansweredCall !== null) this.calls.restore(snapshot.unansweredCall, snapshot);
+      make: (snapshot, request) => {
+        const task = this.make(specOf(snapshot, request), request);
         return { task, thread: threadSpecOf(task.spec, request) };
       },
+      add: (task) => {
+        const { unansweredCall } = task.snapshot();
+        this.add(task);
+        if (unansweredCall !== null) this.calls.restore(unansweredCall, task.snapshot());
+      },
+      addDamaged: (task) => this.damagedTasks.set(task.id, task),
       keepEnded: (task, leftMs) => {
         this.news.markOld(task.snapshot());
         this.retention.ended(task, leftMs);
@@ -371,8 +389,9 @@ export class TaskManager implements Disposable {
     const cancelled = running.filter((task) => task.snapshot().status === 'cancelled').map((task) => task.id);
     return {
       cancelled,
-      alreadyTerminal: unique.filter((id) => this.tasks.has(id) && !cancelled.includes(id)),
-      notFound: unique.filter((id) => !this.tasks.has(id)),
+      // What is left of a damaged one was ended at the start.
+      alreadyTerminal: unique.filter((id) => this.isThere(id) && !cancelled.includes(id)),
+      notFound: unique.filter((id) => !this.isThere(id)),
     };
   }
 
@@ -454,7 +473,7 @@ export class TaskManager implements Disposable {
     return request.heldBy === undefined && this.options.settings.agentMayApprove() === 'always';
   }
 
-  /** Throws `not_found`. */
+  /** Throws `not_found`, and `store_unavailable` for a damaged task. */
   get(id: TaskId): TaskSnapshot {
     return this.find(id).snapshot();
   }
@@ -469,6 +488,15 @@ export class TaskManager implements Disposable {
     return [...this.tasks.values()].map((task) => task.snapshot());
   }
 
+  /** Tasks of earlier runs that are kept and cannot be read. */
+  get damaged(): readonly DamagedTask[] {
+    return [...this.damagedTasks.values()];
+  }
+
+  private isThere(id: TaskId): boolean {
+    return this.tasks.has(id) || this.damagedTasks.has(id);
+  }
+
   paths(id: TaskId): DiskPaths {
     return this.options.journal.paths(id);
   }
@@ -478,8 +506,13 @@ export class TaskManager implements Disposable {
     return this.options.journal.read(this.find(id).id, file, offset, limit);
   }
 
-  /** Forgets a finished task, and deletes its files. Returns whether there was one. */
+  /** Forgets a finished task or a damaged one, and deletes its files. Returns whether there was one. */
   remove(id: TaskId): boolean {
+    if (this.damagedTasks.delete(id)) {
+      this.options.journal.remove(id);
+      this.listEmitter.fire(undefined);
+      return true;
+    }
     const task = this.tasks.get(id);
     if (!task?.terminal) return false;
     task.dispose();
@@ -540,16 +573,18 @@ export class TaskManager implements Disposable {
     this.owned.dispose();
   }
 
-  private add(spec: TaskSpec, request: StoredRequest): Task {
+  private make(spec: TaskSpec, request: StoredRequest): Task {
     const { settings } = this.options;
     const mayRun = (): boolean => this.mayRun(spec);
     const beginning = this.beginningOf(spec, request);
     const gate = this.options.gate ?? noInnerGate;
     const planReset = (): number | null => resetOf(this.planLimits, this.now());
-    const task = new Task(spec, { observer: this.feed, now: this.now, settings, mayRun, beginning, gate, planReset });
-    this.tasks.set(spec.id, task);
+    return new Task(spec, { observer: this.feed, now: this.now, settings, mayRun, beginning, gate, planReset });
+  }
+
+  private add(task: Task): void {
+    this.tasks.set(task.id, task);
     this.retention.keepWithinNumber();
-    return task;
   }
 
   /** A finished task is kept for its time; one that works again is kept until it ends. */
@@ -599,6 +634,8 @@ export class TaskManager implements Disposable {
   private find(id: TaskId): Task {
     const task = this.tasks.get(id);
     if (task) return task;
+    const damaged = this.damagedTasks.get(id);
+    if (damaged) throw unreadable(damaged);
     throw new CallError('not_found', `There is no task "${id}".`, {
       hint: 'Read task:///all for the tasks there are, or call wait-task without a task_id.',
     });
@@ -670,6 +707,12 @@ function assertFits(text: string): void {
     `prompt: with its context files it has ${text.length} characters; Codex takes ${turnInputLimit}.`,
     'Put the text into a file in the workspace and name the file.',
   );
+}
+
+function unreadable({ id, dir }: DamagedTask): CallError {
+  return new CallError('store_unavailable', `The files of task "${id}" are damaged, so it could not be brought back.`, {
+    hint: `They are kept in ${dir} for the person to look at. Spawn the task again if it is still needed.`,
+  });
 }
 
 function notTrusted(): CallError {

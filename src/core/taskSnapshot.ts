@@ -1,6 +1,6 @@
 import type { CallerId } from './caller';
 import type { TaskError } from './errors';
-import type { AnsweredRequest, PendingRequest } from './pendingRequest';
+import { type AnsweredRequest, answersItself, type PendingRequest } from './pendingRequest';
 import type { ApprovalPolicy, ProcessSummary, Sandbox } from './ports';
 import type { ItemOutcome, PlanStep, TokenUsage } from './taskEvent';
 import type { TaskId } from './taskId';
@@ -68,6 +68,8 @@ export interface TaskSnapshot {
   readonly updatedAt: number;
   /** What it is doing now, in a few words. */
   readonly activity: string;
+  /** Why it has not started yet, in a few words; null once it may. */
+  readonly heldBy: string | null;
   readonly usage: TokenUsage | null;
   readonly plan: readonly PlanStep[];
   readonly items: readonly WorkItem[];
@@ -84,4 +86,9 @@ export interface TaskSnapshot {
   readonly error: TaskError | null;
   /** Processes found when the task ended that could not be told to be its own, or could not be ended. */
   readonly leftovers: readonly ProcessSummary[];
+}
+
+/** Whether it waits for nobody, and goes on by itself. */
+export function isPaused({ status, pending }: Pick<TaskSnapshot, 'status' | 'pending'>): boolean {
+  return status === 'input_required' && pending.length > 0 && pending.every(answersItself);
 }

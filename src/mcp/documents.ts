@@ -2,6 +2,7 @@ import { beginningOf } from '../base/wellFormed';
 import { lastLines } from '../core/boundedText';
 import { describeQuestion } from '../core/describeRequest';
 import type { PendingRequest, RequestQuestion } from '../core/pendingRequest';
+import type { DamagedTask } from '../core/ports';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { contextUsed, formatDuration, formatTokens, movedPath } from '../core/transcript';
 import type { TaskStatus } from '../core/taskState';
@@ -17,12 +18,18 @@ const badges: Readonly<Record<TaskStatus, string>> = {
 };
 
 /** A line a task, newest first: badge, labels, time, tokens, what it waits for. */
-export function scoreboard(tasks: readonly TaskSnapshot[], now: number): string {
-  if (tasks.length === 0) return 'No tasks.\n';
-  return `${tasks
-    .toReversed()
-    .map((task) => scoreboardLine(task, now))
-    .join('\n')}\n`;
+export function scoreboard(tasks: readonly TaskSnapshot[], damaged: readonly DamagedTask[], now: number): string {
+  const lines = [...tasks.toReversed().map((task) => scoreboardLine(task, now)), ...damaged.map(damagedLine)];
+  return lines.length === 0 ? 'No tasks.\n' : `${lines.join('\n')}\n`;
+}
+
+function damagedLine({ id, dir }: DamagedTask): string {
+  return `! ${id} damaged · its files cannot be read; they are kept in ${oneLine(dir)}`;
+}
+
+/** A damaged task as Markdown. */
+export function damagedDetail({ id, dir, reason }: DamagedTask): string {
+  return `# ${id}: damaged\n\nIts files cannot be read, so it was not brought back. They are kept in ${dir}.\n\n${reason}\n`;
 }
 
 function scoreboardLine(task: TaskSnapshot, now: number): string {

@@ -26,7 +26,6 @@ import type { CallerId } from '../core/caller';
 import type { Log } from '../core/ports';
 import type { TaskId } from '../core/taskId';
 import type { TaskManager } from '../core/taskManager';
-import type { TaskSnapshot } from '../core/taskSnapshot';
 import type { ToolGate } from '../core/toolGate';
 import { askToApprove } from './approvalForm';
 import { deliveryOfThisCall } from './delivery';
@@ -99,9 +98,9 @@ export function createMcpServer(parts: McpParts, identify: Identify): Server {
   const subscriptions = owned.add(new Subscriptions(tasks, server, () => parts.gate.hidesTasks));
   const { gate } = parts;
   const callerOf = (meta: Meta): CallerId => identify(server.getClientVersion()?.name, conversationOf(meta));
-  const shownTo = (meta: Meta): readonly TaskSnapshot[] => {
+  const shownTo = <T extends { readonly id: TaskId }>(meta: Meta, all: readonly T[]): readonly T[] => {
     const caller = callerOf(meta);
-    return tasks.snapshots().filter(({ id }) => !gate.hidesTask(id, caller));
+    return all.filter(({ id }) => !gate.hidesTask(id, caller));
   };
   let hidden = hiddenOf(parts);
   owned.add(
@@ -132,7 +131,7 @@ export function createMcpServer(parts: McpParts, identify: Identify): Server {
   server.setRequestHandler(ListResourcesRequestSchema, async ({ params }) => {
     await tasks.restored();
     if (gate.hidesTasks) return { resources: [] };
-    return listResources(shownTo(params?._meta), params?.cursor);
+    return listResources(shownTo(params?._meta, tasks.snapshots()), params?.cursor);
   });
   server.setRequestHandler(ListResourceTemplatesRequestSchema, () => ({
     resourceTemplates: gate.hidesTasks ? [] : [...resourceTemplates],
@@ -140,7 +139,8 @@ export function createMcpServer(parts: McpParts, identify: Identify): Server {
   server.setRequestHandler(ReadResourceRequestSchema, async ({ params }) => {
     await tasks.restored();
     assertTasksShown(gate);
-    return { contents: [await readResource(tasks, params.uri, shownTo(params._meta))] };
+    const [shown, damaged] = [shownTo(params._meta, tasks.snapshots()), shownTo(params._meta, tasks.damaged)];
+    return { contents: [await readResource(tasks, params.uri, shown, damaged)] };
   });
   server.setRequestHandler(SubscribeRequestSchema, ({ params }) => {
     assertTasksShown(gate);

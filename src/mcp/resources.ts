@@ -1,9 +1,9 @@
 import { ErrorCode, McpError, type Resource, type ResourceTemplate } from '@modelcontextprotocol/sdk/types.js';
 import { lastLines } from '../core/boundedText';
-import type { JournalFile } from '../core/ports';
+import type { DamagedTask, JournalFile } from '../core/ports';
 import type { TaskManager } from '../core/taskManager';
 import type { TaskSnapshot } from '../core/taskSnapshot';
-import { scoreboard, taskDetail } from './documents';
+import { damagedDetail, scoreboard, taskDetail } from './documents';
 import { parseTaskUri, type ResourceAddress, scoreboardUri, type TaskResource, taskUri } from './uris';
 
 const pageSize = 50;
@@ -87,14 +87,17 @@ export async function readResource(
   tasks: TaskManager,
   uri: string,
   shown: readonly TaskSnapshot[],
+  damaged: readonly DamagedTask[] = [],
 ): Promise<ResourceText> {
   const address = parseTaskUri(uri);
   const mayBePart = address?.resource !== '' || (address.offset === null && address.limit === null);
   if (!address || !mayBePart) throw notFound(uri);
   if (address.id === 'all') {
     if (address.resource !== '') throw notFound(uri);
-    return { uri, mimeType: 'text/plain', text: scoreboard(shown, Date.now()) };
+    return { uri, mimeType: 'text/plain', text: scoreboard(shown, damaged, Date.now()) };
   }
+  const lost = address.resource === '' ? damaged.find(({ id }) => id === address.id) : undefined;
+  if (lost) return { uri, mimeType: kinds[''].mimeType, text: damagedDetail(lost) };
   const task = shown.find(({ id }) => id === address.id);
   if (!task) throw notFound(uri);
   return { uri, mimeType: kinds[address.resource].mimeType, text: await textOf(tasks, task, address) };

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { appendFile, open, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readLines } from '../base/readText';
 import { Emitter } from '../core/emitter';
 import { messageOf } from '../core/errors';
 import type { Log } from '../core/ports';
@@ -42,6 +43,10 @@ const fileLimit = 16 * 1024 * 1024;
 /** Before the first line. */
 const beginning = '0'.repeat(64);
 const recentLimit = 200;
+/** Bytes of the newest file that are read before anything else goes on: more than the latest events take. */
+const tailSize = 512 * 1024;
+/** Characters; a line has some hundreds, and more where somebody named much. */
+const lineLimit = 4 * 1024 * 1024;
 
 /**
  * A line an event in `audit.jsonl` of a state directory, mode 0600; at 16 MB it becomes `audit.1.jsonl`. Each line holds the
@@ -73,8 +78,13 @@ export class AuditTrail {
     const path = join(dir, auditFile);
     const { size } = await stat(path).catch(() => ({ size: 0 }));
     const trail = new AuditTrail(dir, size, log);
-    for await (const line of linesOf(join(dir, olderFile))) trail.goOnAfter(line);
-    for await (const line of linesOf(path)) trail.goOnAfter(line);
+    const start = Math.max(0, size - tailSize);
+    // What is older is only counted, and nobody waits for that.
+    if (start === 0) for await (const line of linesOf(join(dir, olderFile))) trail.goOnAfter(line);
+    else void trail.countOlder(start).catch(() => undefined);
+    for await (const line of readLines(path, lineLimit, { start })) trail.goOnAfter(line);
+    // One line may be longer than the tail.
+    if (trail.previous === beginning) for await (const line of linesOf(path)) trail.goOnAfter(line);
     trail.isTorn = await endsInALine(path, size);
     return trail;
   }
@@ -103,10 +113,19 @@ export class AuditTrail {
     if (line) this.remember(line);
   }
 
+  private async countOlder(end: number): Promise<void> {
+    for await (const text of linesOf(join(this.dir, olderFile))) this.count(parseLine(text));
+    for await (const text of readLines(join(this.dir, auditFile), lineLimit, { end })) this.count(parseLine(text));
+    this.emitter.fire(undefined);
+  }
+
+  private count(line: AuditLine | null): void {
+    if (line?.decision !== 'denied' || dayOf(line.t) !== today()) return;
+    this.denials = { day: today(), count: this.deniedToday + 1 };
+  }
+
   private remember(line: AuditLine): void {
-    if (line.decision === 'denied' && dayOf(line.t) === today()) {
-      this.denials = { day: today(), count: this.deniedToday + 1 };
-    }
+    this.count(line);
     this.recentLines.push(line);
     if (this.recentLines.length > recentLimit) this.recentLines.shift();
   }
@@ -213,9 +232,8 @@ function parseLine(text: string): AuditLine | null {
   }
 }
 
-async function* linesOf(path: string): AsyncGenerator<string> {
-  const file = await open(path).catch(() => null);
-  if (file) yield* file.readLines();
+function linesOf(path: string): AsyncGenerator<string> {
+  return readLines(path, lineLimit);
 }
 
 function hashOfLine(line: string): string {

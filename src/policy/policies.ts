@@ -1,6 +1,7 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { writePrivate } from '../base/privateFile';
+import { readText } from '../base/readText';
 import { type Disposable, DisposableStore } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { messageOf } from '../core/errors';
@@ -30,6 +31,7 @@ export interface PoliciesOptions extends Pick<
 /** A workspace's own policy, in each of its folders. */
 export const workspaceFile = join('.codex-worker', 'policy.yaml');
 const countersFile = 'policy-counters.json';
+const countersLimit = 16 * 1024 * 1024;
 const saveEveryMs = 200;
 
 const nothing = policyOf('');
@@ -173,10 +175,9 @@ export class Policies implements Disposable {
   private async loadCounters(): Promise<void> {
     const path = join(this.options.stateDir, countersFile);
     try {
-      const stored = z.record(z.string(), z.string()).parse(JSON.parse(await readFile(path, 'utf8')));
+      const stored = z.record(z.string(), z.string()).parse(JSON.parse((await readText(path, countersLimit)) ?? '{}'));
       for (const [policy, text] of Object.entries(stored)) this.countersOf(policy).load(text);
     } catch (error) {
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return;
       this.options.log('warn', `What the policy had counted is lost: ${messageOf(error).slice(0, 300)}`);
     }
   }
@@ -187,8 +188,7 @@ export class Policies implements Disposable {
     const path = join(this.options.stateDir, countersFile);
     const stored = Object.fromEntries([...this.counters].map(([policy, counters]) => [policy, counters.save()]));
     try {
-      await writeFile(`${path}.new`, JSON.stringify(stored), { mode: 0o600 });
-      await rename(`${path}.new`, path);
+      await writePrivate(path, JSON.stringify(stored));
     } catch (error) {
       this.options.log('warn', `What the policy counts cannot be kept: ${messageOf(error)}`);
     }

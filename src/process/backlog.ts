@@ -1,4 +1,6 @@
-import { appendFile, open, rm } from 'node:fs/promises';
+import { appendFile, rm } from 'node:fs/promises';
+import { lineLimit } from '../base/lineSplitter';
+import { readLines } from '../base/readText';
 
 /** Bytes of the file beyond which streamed text is left out, which the finished item repeats, and beyond which all is. */
 export interface BacklogLimits {
@@ -71,11 +73,8 @@ export class Backlog {
 }
 
 /** The lines of a backlog's file; none when there is no file. */
-export async function* readBacklog(path: string): AsyncGenerator<string> {
-  const file = await open(path).catch(() => null);
-  if (!file) return;
-  // Closes the file at its end.
-  yield* file.readLines();
+export function readBacklog(path: string): AsyncGenerator<string> {
+  return readLines(path, lineLimit);
 }
 
 function isDelta(text: string): boolean {

@@ -1,6 +1,6 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readPrivate, writePrivate } from '../base/privateFile';
 import { identity, processTable } from './processTable';
 
 /** What a keeper tells whoever looks for it, in `keeper.json` of the state directory. */
@@ -17,6 +17,8 @@ const recordSchema = z.object({
 });
 export type KeeperRecord = z.infer<typeof recordSchema>;
 
+const recordLimit = 64 * 1024;
+
 export function recordPath(stateDir: string): string {
   return join(stateDir, 'keeper.json');
 }
@@ -26,10 +28,7 @@ export function backlogPath(stateDir: string): string {
 }
 
 export async function writeRecord(stateDir: string, record: KeeperRecord): Promise<void> {
-  const path = recordPath(stateDir);
-  await mkdir(stateDir, { recursive: true, mode: 0o700 });
-  await writeFile(`${path}.new`, JSON.stringify(record), { mode: 0o600 });
-  await rename(`${path}.new`, path);
+  await writePrivate(recordPath(stateDir), JSON.stringify(record));
 }
 
 /** The record of a keeper that is alive; null when there is none. */
@@ -43,7 +42,7 @@ export async function readRecord(stateDir: string): Promise<KeeperRecord | null>
 /** The record that is there, of a dead keeper too. */
 export async function readAnyRecord(stateDir: string): Promise<KeeperRecord | null> {
   try {
-    return recordSchema.parse(JSON.parse(await readFile(recordPath(stateDir), 'utf8')));
+    return recordSchema.parse(JSON.parse((await readPrivate(recordPath(stateDir), recordLimit)) ?? ''));
   } catch {
     return null;
   }

@@ -1,6 +1,7 @@
-import { appendFile, mkdir, readFile, rm } from 'node:fs/promises';
+import { appendFile, mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { readLines } from '../base/readText';
 import { signalProcess } from './killTree';
 import { identity, type ProcessEntry, processTable } from './processTable';
 
@@ -8,6 +9,8 @@ const writeEveryMs = 100;
 const graceMs = 500;
 const limitMs = 2_000;
 const lookEveryMs = 20;
+/** Characters of `pid:startTime`. */
+const keyLimit = 100;
 
 /**
  * The processes of tasks by exact identity, in a file of the store, so that the next owner of the store can end what is
@@ -30,9 +33,14 @@ export class ProcessRegistry {
 
   /** The processes that are there and alive. */
   async alive(): Promise<readonly ProcessEntry[]> {
-    const text = await readFile(this.path, 'utf8').catch(() => '');
-    const keys = new Set(text.split('\n'));
-    return keys.size <= 1 ? [] : (await processTable().list()).filter((entry) => keys.has(identity(entry)));
+    const found = new Map<string, ProcessEntry>();
+    let all: ReadonlyMap<string, ProcessEntry> | undefined;
+    for await (const key of readLines(this.path, keyLimit)) {
+      all ??= new Map((await processTable().list()).map((entry) => [identity(entry), entry]));
+      const entry = all.get(key);
+      if (entry) found.set(key, entry);
+    }
+    return [...found.values()];
   }
 
   /** Ends what is left of an owner that is dead; gives what it ended. Only an owner of the store may call it. */

@@ -81,7 +81,7 @@ function whole(entries: readonly ProcessEntry[]): readonly ProcessEntry[] {
 /** Parses the columns that `psTable` asks for. `lstart` is a date of five words. */
 export function parsePs(text: string): ProcessEntry[] {
   return text.split('\n').flatMap((line) => {
-    const match = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\S+)\s+(\S+\s+\S+\s+\d+\s+[\d:]+\s+\d+)\s+(.*)$/.exec(line);
+    const match = /^\s*(\d+)\s+(\d+)\s+(\d+)\s+(\S+)\s+(\S+)\s+(\S+\s+\S+\s+\d+\s+[\d:]+\s+\d+)\s+(\S.*)?$/.exec(line);
     if (!match?.[5] || match[5].startsWith('Z')) return [];
     const [pid = 0, parent = 0, group = 0] = match.slice(1, 4).map(Number);
     // macOS prints the session as an address, which is 0 for processes that are not ours: the group serves instead.

@@ -329,7 +329,9 @@ export class TaskProcesses {
 
 /** The task that an environment names. */
 export function markerOf(environment: string | null): string | null {
-  return new RegExp(`^${taskMarker}=(.+)$`, 'm').exec(environment ?? '')?.[1] ?? null;
+  const name = `${taskMarker}=`;
+  const line = (environment ?? '').split('\n').find((one) => one.startsWith(name) && one.length > name.length);
+  return line?.slice(name.length) ?? null;
 }
 
 async function describe(entry: ProcessEntry): Promise<FoundProcess> {

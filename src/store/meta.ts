@@ -8,6 +8,7 @@ const changing = new Set([
   'outputTail',
   'diff',
   'activity',
+  'heldBy',
   'updatedAt',
 ] satisfies (keyof TaskSnapshot)[] as string[]);
 

@@ -1,5 +1,7 @@
-import { open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
+import { open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join, parse } from 'node:path';
+import { lineLimit } from '../base/lineSplitter';
+import { readLines } from '../base/readText';
 import type { JournalPart } from '../core/ports';
 
 export interface SegmentLimits {
@@ -67,13 +69,9 @@ export class SegmentedFile {
     });
   }
 
-  /** Everything that is kept. */
-  readAll(): Promise<string> {
-    return this.inTurn(async () => {
-      const segments = await this.segments();
-      const texts = await Promise.all(segments.map(({ path }) => readFile(path, 'utf8').catch(() => '')));
-      return texts.join('');
-    });
+  /** Everything that is kept, a line at a time; only while nothing is appended. */
+  async *lines(): AsyncGenerator<string> {
+    for (const { path } of await this.inTurn(() => this.segments())) yield* readLines(path, lineLimit);
   }
 
   /** A segment is not renamed while it is read. */

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { link, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { link, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readText } from '../base/readText';
 import { hashOf } from '../core/hash';
 import { identity, processTable } from '../process/processTable';
 
@@ -13,6 +14,7 @@ export interface StoreLock {
 }
 
 const ownerFile = 'owner.json';
+const ownerLimit = 4_096;
 const attempts = 5;
 
 /**
@@ -61,13 +63,13 @@ class Taker {
 
   async tryOnce(): Promise<Outcome> {
     if (await this.linkTo(this.owner)) return 'owned';
-    const held = await readText(this.owner);
+    const held = await textOf(this.owner);
     if (held === null) return 'changed';
     if (await isAlive(held)) return 'held';
     const succession = await this.succeed(held);
     if (typeof succession === 'string') return succession;
     // Somebody who was faster may have taken the lock and tidied up before this claim was made.
-    if ((await readText(this.owner)) !== held) {
+    if ((await textOf(this.owner)) !== held) {
       await rm(succession.claim, { force: true });
       return 'changed';
     }
@@ -80,13 +82,13 @@ class Taker {
   private async succeed(dead: string): Promise<{ readonly claim: string } | Outcome> {
     const claim = join(this.dir, `${ownerFile}.after-${hashOf(dead).slice(0, 16)}`);
     if (await this.linkTo(claim)) return { claim };
-    const successor = await readText(claim);
+    const successor = await textOf(claim);
     if (successor === null) return 'changed';
     return (await isAlive(successor)) ? 'held' : this.succeed(successor);
   }
 
   async release(): Promise<void> {
-    if ((await readText(this.owner)) === this.text) await rm(this.owner, { force: true });
+    if ((await textOf(this.owner)) === this.text) await rm(this.owner, { force: true });
   }
 
   async cleanUp(): Promise<void> {
@@ -125,6 +127,6 @@ function parseOwner(text: string): string | null {
   }
 }
 
-function readText(path: string): Promise<string | null> {
-  return readFile(path, 'utf8').catch(() => null);
+function textOf(path: string): Promise<string | null> {
+  return readText(path, ownerLimit).catch(() => null);
 }

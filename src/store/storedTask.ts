@@ -130,6 +130,7 @@ const metaSchema = z.looseObject({
   endedAt: time,
   updatedAt: z.number().default(0),
   activity: text.default(''),
+  heldBy: text.nullable().default(null),
   usage: usage.nullable().default(null),
   plan: z.array(z.looseObject({ step: text, status: z.enum(['pending', 'in_progress', 'completed']) })).default([]),
   items: z.array(workItem).default([]),

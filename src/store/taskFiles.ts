@@ -1,8 +1,12 @@
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
+import { writePrivate } from '../base/privateFile';
+import { readText } from '../base/readText';
+import { redact } from '../base/redaction';
 import { Emitter } from '../core/emitter';
 import { messageOf } from '../core/errors';
 import type {
+  DamagedTask,
   DiskPaths,
   Journal,
   JournalFile,
@@ -12,11 +16,11 @@ import type {
   Unsaid,
   StoredRequest,
   StoredTask,
+  StoredTasks,
 } from '../core/ports';
 import { isTaskId, type TaskId } from '../core/taskId';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { metaOf } from './meta';
-import { redact } from '../base/redaction';
 import { SegmentedFile } from './segmentedFile';
 import { parseStoredTask } from './storedTask';
 
@@ -25,6 +29,11 @@ const flushEveryMs = 100;
 const againMs = 1_000;
 /** Characters of one task that wait for the disk; more is dropped, and said. */
 const waitingLimit = 16 * 1024 * 1024;
+/** Bytes of `meta.json` and each of the others that are replaced as a whole: a prompt of 1 MB takes 6 MB at most. */
+const fileLimit = 32 * 1024 * 1024;
+
+/** Characters of what is wrong with a task. */
+const reasonLimit = 300;
 
 const requestFile = 'request.json';
 const unsaidFile = 'unsaid.json';
@@ -145,31 +154,33 @@ export class TaskFiles implements Journal {
   }
 
   /** `tidy` deletes what is of no task; only the owner of the store may. */
-  async load(tidy = true): Promise<readonly StoredTask[]> {
+  async load(tidy = true): Promise<StoredTasks> {
     const ids = [...this.existing].filter(isTaskId);
     const tasks: StoredTask[] = [];
+    const damaged: DamagedTask[] = [];
     // In parts: each task is two open files.
     for (let start = 0; start < ids.length; start += loadTogether) {
       const part = await Promise.all(ids.slice(start, start + loadTogether).map((id) => this.loadOne(id, tidy)));
-      tasks.push(...part.filter((task) => task !== null));
+      for (const one of part) {
+        if (one && 'reason' in one) damaged.push(one);
+        else if (one) tasks.push(one);
+      }
     }
-    return tasks.sort((a, b) => a.snapshot.createdAt - b.snapshot.createdAt);
+    return { tasks: tasks.sort((a, b) => a.snapshot.createdAt - b.snapshot.createdAt), damaged };
   }
 
-  private async loadOne(id: TaskId, tidy: boolean): Promise<StoredTask | null> {
+  /** Null for what is of no task. */
+  private async loadOne(id: TaskId, tidy: boolean): Promise<StoredTask | DamagedTask | null> {
     const { dir, meta } = this.paths(id);
     if (tidy && (await this.wasNeverNamed(id))) return null;
     try {
-      const [metaText = '', requestText = ''] = await Promise.all(
-        [meta, join(dir, requestFile)].map((path) => readFile(path, 'utf8')),
-      );
-      const unsaid = await readFile(join(dir, unsaidFile), 'utf8').catch(() => null);
+      const [metaText = '', requestText = ''] = await Promise.all([meta, join(dir, requestFile)].map(required));
+      const unsaid = await readText(join(dir, unsaidFile), fileLimit).catch(() => null);
       const task = parseStoredTask(metaText, requestText, unsaid);
       if (task.snapshot.id !== id) throw new Error(`It is of task ${task.snapshot.id}.`);
       return task;
     } catch (error) {
-      this.log('warn', `The task in ${dir} could not be brought back: ${messageOf(error).slice(0, 300)}`);
-      return null;
+      return { id, dir, reason: messageOf(error).slice(0, reasonLimit) };
     }
   }
 
@@ -186,13 +197,11 @@ export class TaskFiles implements Journal {
     return true;
   }
 
-  async history(id: TaskId): Promise<readonly RawLine[]> {
-    const text = await this.task(id).files.events.readAll();
-    return text.split('\n').flatMap((json) => {
-      if (json === '') return [];
+  async *history(id: TaskId): AsyncGenerator<RawLine> {
+    for await (const json of this.task(id).files.events.lines()) {
       const position = /^\{"t":\d+,"n":(\d+)/.exec(json)?.[1];
-      return [{ json, position: position === undefined ? null : Number(position) }];
-    });
+      yield { json, position: position === undefined ? null : Number(position) };
+    }
   }
 
   async read(id: TaskId, file: JournalFile, offset: number, limit: number): Promise<JournalPart> {
@@ -271,11 +280,11 @@ export class TaskFiles implements Journal {
       batch.appends.delete(file);
       task.unwritten = Math.max(0, task.unwritten - lengthOf(texts));
     }
-    if (batch.request !== null) await replaceFile(join(paths.dir, requestFile), batch.request);
+    if (batch.request !== null) await writePrivate(join(paths.dir, requestFile), batch.request);
     batch.request = null;
-    if (batch.unsaid !== null) await replaceFile(join(paths.dir, unsaidFile), batch.unsaid);
+    if (batch.unsaid !== null) await writePrivate(join(paths.dir, unsaidFile), batch.unsaid);
     batch.unsaid = null;
-    if (batch.meta !== null) await replaceFile(paths.meta, redact(batch.meta));
+    if (batch.meta !== null) await writePrivate(paths.meta, redact(batch.meta));
   }
 
   /** Puts what could not be written before what came meanwhile. */
@@ -326,7 +335,8 @@ async function sizeOfDirectory(dir: string): Promise<number> {
   return sizes.reduce((sum, size) => sum + size, 0);
 }
 
-async function replaceFile(path: string, text: string): Promise<void> {
-  await writeFile(`${path}.new`, text, { mode: 0o600 });
-  await rename(`${path}.new`, path);
+async function required(path: string): Promise<string> {
+  const text = await readText(path, fileLimit);
+  if (text === null) throw new Error(`"${path}" is missing.`);
+  return text;
 }

@@ -1,5 +1,6 @@
 import * as vscode from 'vscode';
 import { type Disposable, DisposableStore } from '../core/disposable';
+import { firstLine } from '../core/boundedText';
 import { CallError, messageOf } from '../core/errors';
 import { person } from '../core/caller';
 import type { Log } from '../core/ports';
@@ -54,6 +55,7 @@ export function registerCommands(parts: CommandParts): Disposable {
     [CommandId.showRequest]: (target) => answering.show(target),
     [CommandId.openLog]: (target) => commands.openLog(target),
     [CommandId.copyTaskId]: (target) => commands.copyTaskId(target),
+    [CommandId.removeTask]: (target) => commands.removeTask(target),
     [CommandId.removeFinished]: () => commands.removeFinished(),
     [CommandId.connectClient]: () => commands.connectClient(),
     [CommandId.restartCodex]: () => commands.restartCodex(),
@@ -155,9 +157,40 @@ class Commands {
     if (task) await vscode.env.clipboard.writeText(task.id);
   }
 
-  removeFinished(): Promise<void> {
-    for (const task of this.tasks.snapshots()) if (isTerminalStatus(task.status)) this.tasks.remove(task.id);
-    return Promise.resolve();
+  async removeTask(target: TaskTarget | undefined): Promise<void> {
+    const ended = this.ended();
+    const id = target?.taskId ?? (await pickTask(ended, 'Which task shall be removed?'))?.id;
+    if (id === undefined) return;
+    const title = ended.find((task) => task.id === id)?.title ?? id;
+    await this.removeAsked(`Remove the task "${firstLine(title, 80)}"?`, 'Remove It', () => [id]);
+  }
+
+  async removeFinished(): Promise<void> {
+    const { length } = this.ended();
+    if (length === 0) {
+      void vscode.window.showInformationMessage('There is no finished Codex task.');
+      return;
+    }
+    const question = length === 1 ? 'Remove the finished task?' : `Remove ${length} finished tasks?`;
+    const ids = new Set(this.ended().map((task) => task.id));
+    // Not what works again meanwhile, nor what ended meanwhile.
+    const left = (): TaskId[] => this.ended().flatMap((task) => (ids.has(task.id) ? task.id : []));
+    await this.removeAsked(question, length === 1 ? 'Remove It' : `Remove All ${length}`, left);
+  }
+
+  /** Asks, because nothing brings them back. */
+  private async removeAsked(question: string, choice: string, ids: () => readonly TaskId[]): Promise<void> {
+    const detail =
+      'Its log, its events and its result are deleted from the disk. The files that it changed stay as they are.';
+    if ((await vscode.window.showWarningMessage(question, { modal: true, detail }, choice)) !== choice) return;
+    for (const id of ids()) this.tasks.remove(id);
+  }
+
+  private ended(): TaskSnapshot[] {
+    return this.tasks
+      .snapshots()
+      .filter((task) => isTerminalStatus(task.status))
+      .toReversed();
   }
 
   async connectClient(): Promise<void> {

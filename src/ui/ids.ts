@@ -12,6 +12,7 @@ export const CommandId = {
   showRequest: 'codexWorker.showRequest',
   openLog: 'codexWorker.openLog',
   copyTaskId: 'codexWorker.copyTaskId',
+  removeTask: 'codexWorker.removeTask',
   removeFinished: 'codexWorker.removeFinished',
   connectClient: 'codexWorker.connectClient',
   restartCodex: 'codexWorker.restartCodex',
@@ -53,6 +54,7 @@ export const McpProviderId = 'codexWorker.server';
 export const ItemContext = {
   running: 'task.running',
   finished: 'task.finished',
+  damaged: 'damaged',
 } as const;
 
 /** The end of the `contextValue` of a request and of its task: which answers its menus offer. */

@@ -36,7 +36,7 @@ export class ShownTasks {
   }
 
   private redrawFor(tasks: readonly TaskSnapshot[], gone: readonly TaskId[]): Redraw {
-    const before = new Set(this.groups());
+    const before = this.look();
     const moved = new Set<Group>();
     const changed: TaskSnapshot[] = [];
     for (const id of gone) {
@@ -54,14 +54,14 @@ export class ShownTasks {
       } else if (known.face !== now.face) changed.push(task);
     }
     if (moved.size === 0) return { kind: 'tasks', tasks: changed };
-    const after = new Set(this.groups());
-    const sameGroups = before.size === after.size && [...before].every((group) => after.has(group));
-    if (!sameGroups) return { kind: 'all' };
+    if (this.look() !== before) return { kind: 'all' };
     return { kind: 'groups', groups: [...new Set([...moved, ...changed.map(groupOf)])] };
   }
 
-  private groups(): Group[] {
-    return [...this.shown.values()].map(({ group }) => group);
+  /** Which groups there are. */
+  private look(): string {
+    const used = new Set([...this.shown.values()].map(({ group }) => group));
+    return `${used.size > 0} ${used.has('queued')}`;
   }
 }
 

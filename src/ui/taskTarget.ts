@@ -21,6 +21,9 @@ const argument = z.union([
     })
     .transform(({ taskId, detail }) => ({ taskId, requestId: detail.request?.id })),
   z
+    .object({ kind: z.literal('damaged'), id: z.string() })
+    .transform(({ id }) => ({ taskId: id, requestId: undefined })),
+  z
     .object({ kind: z.literal('request'), taskId: z.string(), requestId: z.string() })
     .transform(({ taskId, requestId }) => ({ taskId, requestId })),
 ]);

@@ -1,15 +1,17 @@
 import * as vscode from 'vscode';
 import { DisposableStore } from '../core/disposable';
+import type { DamagedTask } from '../core/ports';
 import type { TaskId } from '../core/taskId';
 import type { TaskManager } from '../core/taskManager';
 import type { TaskSnapshot } from '../core/taskSnapshot';
-import { CommandId, type RequestContext, ViewId } from './ids';
+import { CommandId, ItemContext, type RequestContext, ViewId } from './ids';
 import {
   type Detail,
   detailsOf,
   type Group,
   groupOf,
   groups,
+  groupsOf,
   groupTitles,
   type Icon,
   taskContext,
@@ -24,7 +26,9 @@ export type TreeNode =
   | { readonly kind: 'group'; readonly group: Group }
   /** `asked` is the request that the row shows, which is the one that its inline actions answer. */
   | { readonly kind: 'task'; readonly id: TaskId; asked?: string | undefined }
-  | { readonly kind: 'detail'; readonly taskId: TaskId; readonly detail: Detail };
+  | { readonly kind: 'detail'; readonly taskId: TaskId; readonly detail: Detail }
+  | { readonly kind: 'damagedGroup' }
+  | { readonly kind: 'damaged'; readonly id: TaskId };
 
 /** How often elapsed times are drawn anew while something runs, in ms. */
 const tickMs = 1_000;
@@ -41,6 +45,7 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
   private readonly view: vscode.TreeView<TreeNode>;
   private settling: NodeJS.Timeout | undefined;
   private again = false;
+  private shownDamaged = 0;
   private readonly tasks: TaskManager;
   private readonly message: string;
   readonly onDidChangeTreeData = this.changed.event;
@@ -82,6 +87,10 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
       }
       case 'detail':
         return (node.detail.children ?? []).map((detail) => ({ kind: 'detail', taskId: node.taskId, detail }));
+      case 'damagedGroup':
+        return this.tasks.damaged.map(({ id }) => ({ kind: 'damaged', id }));
+      case 'damaged':
+        return [];
     }
   }
 
@@ -93,6 +102,10 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
         return this.taskItem(node);
       case 'detail':
         return detailItem(node.taskId, node.detail);
+      case 'damagedGroup':
+        return damagedGroupItem(this.tasks.damaged.length);
+      case 'damaged':
+        return damagedItem(node.id, this.tasks.damaged);
     }
   }
 
@@ -110,8 +123,10 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
   private roots(): TreeNode[] {
     const tasks = this.tasks.snapshots();
     this.shown.show(tasks);
-    const used = groups.filter((group) => tasks.some((task) => groupOf(task) === group));
-    return used.flatMap((group) => this.groupNodes.get(group) ?? []);
+    const used = groupsOf(tasks);
+    this.shownDamaged = this.tasks.damaged.length;
+    const damaged: TreeNode[] = this.shownDamaged > 0 ? [{ kind: 'damagedGroup' }] : [];
+    return [...used.flatMap((group) => this.groupNodes.get(group) ?? []), ...damaged];
   }
 
   private drawBadge(): void {
@@ -157,7 +172,8 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
     const tasks = this.tasks.snapshots();
     const ids = new Set(tasks.map(({ id }) => id));
     for (const id of this.taskNodes.keys()) if (!ids.has(id)) this.taskNodes.delete(id);
-    this.draw(this.shown.updateList(tasks));
+    const redraw = this.shown.updateList(tasks);
+    this.draw(this.tasks.damaged.length === this.shownDamaged ? redraw : { kind: 'all' });
   }
 
   private draw(redraw: Redraw): void {
@@ -225,6 +241,25 @@ function detailItem(taskId: TaskId, detail: Detail): vscode.TreeItem {
   } else if (detail.children === undefined) {
     item.command = { command: CommandId.openLog, title: 'Open Log', arguments: [{ kind: 'task', id: taskId }] };
   }
+  return item;
+}
+
+function damagedGroupItem(count: number): vscode.TreeItem {
+  const item = new vscode.TreeItem('Damaged', vscode.TreeItemCollapsibleState.Expanded);
+  item.id = 'group:damaged';
+  item.description = String(count);
+  item.tooltip = 'The files of these tasks cannot be read. They are kept on the disk until you remove them.';
+  return item;
+}
+
+function damagedItem(id: TaskId, damaged: readonly DamagedTask[]): vscode.TreeItem {
+  const item = new vscode.TreeItem(id, vscode.TreeItemCollapsibleState.None);
+  const task = damaged.find((one) => one.id === id);
+  item.id = `damaged:${id}`;
+  item.description = task?.reason ?? '';
+  item.tooltip = task ? `${task.dir}\n\n${task.reason}` : '';
+  item.iconPath = themeIcon({ id: 'warning', color: 'list.warningForeground' });
+  item.contextValue = ItemContext.damaged;
   return item;
 }
 

@@ -1,31 +1,37 @@
 import { firstLine } from '../core/boundedText';
 import { describeQuestion, visibleLine } from '../core/describeRequest';
-import { answersItself, isApproval, type PendingRequest } from '../core/pendingRequest';
+import { isApproval, type PendingRequest } from '../core/pendingRequest';
 import type { ItemOutcome, PlanStep } from '../core/taskEvent';
-import type { TaskSnapshot, WorkItem } from '../core/taskSnapshot';
+import { isPaused, type TaskSnapshot, type WorkItem } from '../core/taskSnapshot';
 import { isTerminalStatus } from '../core/taskState';
 import { formatClock, formatDuration, formatTokens } from '../core/transcript';
 import { ItemContext, RequestContext } from './ids';
 
 /** What the tree shows, without the editor's types: pure, so that it can be tested by itself. */
 
-export const groups = ['asking', 'running', 'finished'] as const;
+export const groups = ['asking', 'running', 'queued', 'finished'] as const;
 export type Group = (typeof groups)[number];
 
 export const groupTitles: Readonly<Record<Group, string>> = {
   asking: 'Needs you',
   running: 'Running',
+  queued: 'Queued',
   finished: 'Finished',
 };
 
 export function groupOf(task: TaskSnapshot): Group {
   if (task.status === 'input_required') return isPaused(task) ? 'running' : 'asking';
-  return isTerminalStatus(task.status) ? 'finished' : 'running';
+  if (isTerminalStatus(task.status)) return 'finished';
+  return task.heldBy === null ? 'running' : 'queued';
 }
 
-/** Whether it waits for nobody, and goes on by itself. */
-function isPaused({ status, pending }: TaskSnapshot): boolean {
-  return status === 'input_required' && pending.length > 0 && pending.every(answersItself);
+/**
+ * The groups that are shown of some tasks. All but one stay as long as there is a task: the list is drawn as a whole when one
+ * comes or goes, and in that moment a click on a row's action loses its row.
+ */
+export function groupsOf(tasks: readonly TaskSnapshot[]): Group[] {
+  if (tasks.length === 0) return [];
+  return groups.filter((group) => group !== 'queued' || tasks.some((task) => groupOf(task) === group));
 }
 
 /** The tasks of a group: waiting and running ones oldest first, finished ones newest first. */
@@ -85,7 +91,7 @@ function changesOf({ changedFiles }: TaskSnapshot): string {
 export function taskContext(task: TaskSnapshot): string {
   const [asked] = task.pending;
   if (task.status === 'input_required') return asked ? `task.asking.${requestContext(asked)}` : 'task.asking';
-  return groupOf(task) === 'running' ? ItemContext.running : ItemContext.finished;
+  return isTerminalStatus(task.status) ? ItemContext.finished : ItemContext.running;
 }
 
 export function requestContext({ question }: PendingRequest): RequestContext {
@@ -257,10 +263,12 @@ export function countsText(tasks: readonly TaskSnapshot[]): string {
   const asking = tasks.filter((task) => groupOf(task) === 'asking').length;
   const paused = tasks.filter(isPaused).length;
   const runs = tasks.filter((task) => groupOf(task) === 'running').length - paused;
+  const queued = tasks.filter((task) => groupOf(task) === 'queued').length;
   return [
-    asking > 0 ? `${asking} needs you` : '',
+    asking > 0 ? `${asking} ${asking === 1 ? 'needs' : 'need'} you` : '',
     runs > 0 ? `${runs} running` : '',
     paused > 0 ? `${paused} paused` : '',
+    queued > 0 ? `${queued} queued` : '',
   ]
     .filter((part) => part !== '')
     .join(', ');

@@ -193,14 +193,14 @@ it('a second window of the folder has a name and a list of its own', async () =>
   const both = await until('it is there', async () => {
     const { alive } = await listWindows(rig.dataDir);
     return alive.length === 2 ? alive : undefined;
-  }, 30_000);
+  }, 90_000);
   expect(both.map(({ folders }) => folders)).toEqual([[rig.workspace], [rig.workspace]]);
   const second = both.find(({ id }) => id !== first[0]!.id)!;
   const { client } = await connectAttached({ dataDir: rig.dataDir, workspace: rig.workspace }, { args: ['--window', second.id] });
   expect(await call(client, 'wait-task', { task_id: 'all', timeout_ms: 0 })).toMatchObject({ tasks: [], others: 0 });
   await client.close();
   await page.close();
-  await until('its file is gone', async () => (await listWindows(rig.dataDir)).alive.length === 1, 30_000);
+  await until('its file is gone', async () => (await listWindows(rig.dataDir)).alive.length === 1, 60_000);
 }); // prettier-ignore
 
 it('all of them have one list: an attached program sees what the harnesses began, and nothing of them is left', async () => {

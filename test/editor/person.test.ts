@@ -94,7 +94,7 @@ it('a person rejects what a task asks from the palette', async () => {
   await workbench.row('Allow to run: touch forbidden.txt?').waitFor();
   await workbench.palette('Codex Worker: Reject');
   await workbench.pick('touch forbidden.txt').click();
-  await until('the task is over', async () => (await workbench.row('Needs you').count()) === 0);
+  await workbench.statusBar().filter({ hasNotText: 'needs you' }).waitFor();
 });
 
 it('a person watches the streaming log of a task and cancels it with the inline button', async () => {
@@ -144,13 +144,14 @@ it('a person messages a task, copies its id, cancels all, restarts Codex and cle
   await workbench.palette('Codex Worker: Cancel All Tasks');
   await workbench.page.getByRole('button', { name: 'Cancel all 2' }).click();
   await until('the processes are dead', () => marks.flatMap(processesWith).length === 0);
-  await until('nothing runs', async () => (await workbench.row('Running').count()) === 0);
+  await workbench.statusBar().filter({ hasNotText: 'running' }).waitFor();
 
   const [server] = processesWith(`${demo.codexPath} app-server`);
   await workbench.palette('Codex Worker: Restart Codex');
   await until('Codex is stopped', () => !processesWith(`${demo.codexPath} app-server`).includes(server ?? 0));
   const count = await workbench.row('').count();
   await workbench.palette('Codex Worker: Remove Finished Tasks');
+  await workbench.page.getByRole('button', { name: /^Remove All \d+/ }).click();
   await workbench.page
     .locator('.welcome-view-content', { hasText: 'Codex works on tasks in the background' })
     .waitFor();
@@ -158,7 +159,7 @@ it('a person messages a task, copies its id, cancels all, restarts Codex and cle
   await workbench.newTask('Fix the failing test');
   await workbench.row('Allow to run: node --test?').waitFor();
   await workbench.inline('Allow to run: node --test?', 'Approve');
-  await workbench.row('Finished').waitFor();
+  await workbench.row('1 file changed').waitFor();
 });
 
 /** Of each story its own: a row of an earlier one must not be taken for it. */
@@ -186,9 +187,9 @@ async function seeThreeFinish(mark: string): Promise<void> {
   await workbench.inline(`Allow to run: touch allowed-${mark}?`, 'Approve');
   await until('it ran', () => exists(join(demo.workspace, `allowed-${mark}`)));
   await openLog(slowTask(mark));
-  await workbench.page.locator('.panel .view-line', { hasText: 'turn completed' }).first().waitFor({ timeout: 40_000 });
+  await workbench.page.locator('.panel .view-line', { hasText: 'turn completed' }).first().waitFor({ timeout: 90_000 });
   await workbench.inline(`run: echo once >> ${mark}`, 'Cancel Task');
-  await until('nothing runs', async () => (await workbench.row('Running').count()) === 0);
+  await workbench.statusBar().filter({ hasNotText: 'running' }).waitFor();
   expect(await readFile(join(demo.workspace, mark), 'utf8')).toBe('once\n');
 }
 

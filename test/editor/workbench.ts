@@ -6,6 +6,8 @@ import { type Browser, type Editor, enableCopilot, startBrowser } from '../rig/e
 import { until } from '../rig/until';
 
 const shots = join(import.meta.dirname, '../../out/screenshots');
+/** Ten times what a quiet machine takes: people run this on busy ones. */
+const limitMs = 60_000;
 const quickInput = '.quick-input-widget:visible';
 
 /** The real editor in a browser, used as a person uses it. */
@@ -18,6 +20,7 @@ export class Workbench {
     this.editor = editor;
     this.browser = browser;
     this.page = browser.page;
+    this.page.setDefaultTimeout(limitMs);
   }
 
   /** Opens the editor in a browser that does not know it yet. */
@@ -33,6 +36,7 @@ export class Workbench {
     await this.close();
     this.browser = await startBrowser();
     this.page = this.browser.page;
+    this.page.setDefaultTimeout(limitMs);
     await this.load();
   }
 

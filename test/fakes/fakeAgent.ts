@@ -140,10 +140,11 @@ export class FakeAgent implements Agent {
     this.acknowledged.push(position);
   }
 
-  adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink): FakeThread {
+  async adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink): Promise<FakeThread> {
     this.specs.push(spec);
     const thread = new FakeThread(threadId, sink);
     this.past(thread);
+    await Promise.resolve();
     this.threads.push(thread);
     return thread;
   }

@@ -1,5 +1,6 @@
 import { Emitter } from '../../src/core/emitter';
 import type {
+  DamagedTask,
   DiskPaths,
   Journal,
   JournalFile,
@@ -7,6 +8,7 @@ import type {
   RawLine,
   StoredRequest,
   StoredTask,
+  StoredTasks,
   Unsaid,
 } from '../../src/core/ports';
 import type { TaskSnapshot } from '../../src/core/taskSnapshot';
@@ -50,8 +52,8 @@ export class FakeJournal implements Journal {
     this.unsaid.set(id, unsaid);
   }
 
-  history(): Promise<readonly RawLine[]> {
-    return Promise.resolve([]);
+  async *history(): AsyncGenerator<RawLine> {
+    // The fake agent has a past of its own.
   }
 
   readonly removed: string[] = [];
@@ -60,8 +62,10 @@ export class FakeJournal implements Journal {
     this.removed.push(id);
   }
 
-  load(): Promise<readonly StoredTask[]> {
-    return Promise.resolve(this.stored);
+  damaged: readonly DamagedTask[] = [];
+
+  load(): Promise<StoredTasks> {
+    return Promise.resolve({ tasks: this.stored, damaged: this.damaged });
   }
 
   read(id: string, file: JournalFile): Promise<JournalPart> {

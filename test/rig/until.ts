@@ -4,7 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 export async function until<T>(
   what: string,
   check: () => T | Promise<T>,
-  limitMs = 15_000,
+  limitMs = 40_000,
 ): Promise<NonNullable<T> & {}> {
   const deadline = Date.now() + limitMs;
   for (;;) {

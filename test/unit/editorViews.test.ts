@@ -15,7 +15,16 @@ import { decisionRow } from '../../src/ui/decisionRows';
 import { pendingRequests, urgentRequests } from '../../src/ui/notices';
 import { OutputQueue } from '../../src/ui/outputQueue';
 import { ShownTasks } from '../../src/ui/shownTasks';
-import { countsText, detailsOf, groupOf, taskContext, taskDescription, taskIcon, tasksOf } from '../../src/ui/taskView';
+import {
+  countsText,
+  detailsOf,
+  groupOf,
+  groupsOf,
+  taskContext,
+  taskDescription,
+  taskIcon,
+  tasksOf,
+} from '../../src/ui/taskView';
 import { base, command, pending } from '../fakes/snapshots';
 
 describe('package.json', () => {
@@ -95,6 +104,16 @@ describe('the tree', () => {
     expect(tasks.map(taskContext)).toEqual(['task.finished', 'task.running', 'task.asking', 'task.finished']);
     expect(countsText(tasks)).toBe('1 needs you, 1 running');
     expect(tasks.map((task) => taskIcon(task).id)).toEqual(['pass', 'sync~spin', 'question', 'error']);
+  });
+
+  it('has a group for what is queued while something is, and the others as long as there is a task', () => {
+    const held = { ...base, status: 'submitted', heldBy: 'queued, next to start' } as const;
+    expect([groupOf(held), taskContext(held), countsText([held, base])]).toEqual([
+      ...['queued', 'task.running', '1 running, 1 queued'],
+    ]);
+    expect(groupOf({ ...held, heldBy: null })).toBe('running');
+    expect(groupsOf([held])).toEqual(['asking', 'running', 'queued', 'finished']);
+    expect([groupsOf([base]), groupsOf([])]).toEqual([['asking', 'running', 'finished'], []]);
   });
 
   it('shows a task that goes on by itself as paused, and asks nobody for it', () => {
@@ -184,7 +203,11 @@ describe('drawing the tree anew', () => {
       kind: 'groups',
       groups: ['running', 'finished'],
     });
-    expect(shown.update([{ ...asking, status: 'working', pending: [] }])).toEqual({ kind: 'all' });
+    const moved = { kind: 'groups', groups: ['asking', 'running'] };
+    expect(shown.update([{ ...asking, status: 'working', pending: [] }])).toEqual(moved);
+    const held = { ...base, id: 'held', status: 'submitted', heldBy: 'queued, next to start' } as const;
+    expect(shown.update([held])).toEqual({ kind: 'all' });
+    expect(shown.update([{ ...held, status: 'working', heldBy: null }])).toEqual({ kind: 'all' });
     expect(shown.update([{ ...base, id: 'new' }])).toEqual({ kind: 'groups', groups: ['running'] });
   });
 
@@ -196,7 +219,7 @@ describe('drawing the tree anew', () => {
     expect(shown.updateList([asking, ended, second])).toEqual({ kind: 'groups', groups: ['finished'] });
     expect(shown.updateList([asking, second])).toEqual({ kind: 'groups', groups: ['finished'] });
     expect(shown.updateList([asking, second])).toEqual({ kind: 'tasks', tasks: [] });
-    expect(shown.updateList([asking])).toEqual({ kind: 'all' });
+    expect(shown.updateList([asking])).toEqual({ kind: 'groups', groups: ['finished'] });
     expect(shown.updateList([])).toEqual({ kind: 'all' });
   });
 });

@@ -16,8 +16,10 @@ import { scoreboard, taskDetail } from '../../src/mcp/documents';
 import { taskResult } from '../../src/mcp/taskView';
 import { detailsOf, taskContext, taskDescription, taskIcon } from '../../src/ui/taskView';
 import { base, command, pending } from '../fakes/snapshots';
+import { collect } from '../rig/collect';
 
 let dir: string;
+const none = { tasks: [], damaged: [] };
 const lines: string[] = [];
 const log = (_level: string, message: string): void => void lines.push(message);
 
@@ -147,9 +149,10 @@ describe('the files of a task', () => {
   it('give back a task that has ended as it was', async () => {
     await written(done);
     const files = await TaskFiles.open(dir, log);
-    expect(await files.load()).toEqual([
-      { snapshot: { version: 1, ...done }, request, unsaid: { next: null, queue: [] } },
-    ]);
+    expect(await files.load()).toEqual({
+      tasks: [{ snapshot: { version: 1, ...done }, request, unsaid: { next: null, queue: [] } }],
+      damaged: [],
+    });
   });
 
   it('that are cut at any byte cost that task only, and are told', async () => {
@@ -159,12 +162,34 @@ describe('the files of a task', () => {
       const whole = await readFile(join(path, name));
       for (let length = 0; length < whole.length - 2; length += 7) {
         await writeFile(join(path, name), whole.subarray(0, length));
-        const loaded = await (await TaskFiles.open(dir, log)).load();
-        expect(loaded.map(({ snapshot }) => snapshot.id)).toEqual(['wise-wolf-7']);
-        expect(lines.pop()).toContain(`The task in ${path} could not be brought back`);
+        const { tasks, damaged } = await (await TaskFiles.open(dir, log)).load();
+        expect(tasks.map(({ snapshot }) => snapshot.id)).toEqual(['wise-wolf-7']);
+        expect(damaged).toEqual([{ id: done.id, dir: path, reason: expect.stringMatching(/./) as string }]);
       }
       await writeFile(join(path, name), whole);
     }
+  });
+
+  it('with any byte changed cost no other task anything, and are damaged or a task that ended as it did', async () => {
+    const path = await written(done);
+    await written({ ...done, id: 'wise-wolf-7', createdAt: 1 });
+    const other = (await (await TaskFiles.open(dir, log)).load()).tasks[0];
+    let damagedCount = 0;
+    for (const name of ['meta.json', 'request.json']) {
+      const whole = await readFile(join(path, name));
+      for (let at = 0; at < whole.length; at += 3) {
+        const bytes = Buffer.from(whole);
+        bytes[at] = [0, 0x22, 0x30, 0x7d, 0xff, 0x0a][at % 6]!;
+        await writeFile(join(path, name), bytes);
+        const { tasks, damaged } = await (await TaskFiles.open(dir, log)).load();
+        expect(tasks[0]).toEqual(other);
+        const states = [...damaged.map(({ id }) => [id, 'damaged']), ...tasks.slice(1).map(({ snapshot }) => [snapshot.id, snapshot.status])]; // prettier-ignore
+        expect([[[done.id, 'damaged']], [[done.id, done.status]]]).toContainEqual(states);
+        damagedCount += damaged.length;
+      }
+      await writeFile(join(path, name), whole);
+    }
+    expect(damagedCount).toBeGreaterThan(100);
   });
 
   it('with any value replaced by any other are refused whole, or are a task that everything can show', () => {
@@ -184,7 +209,7 @@ describe('the files of a task', () => {
         const show = (): unknown => [
           taskResult(task, result(task), context),
           taskDetail(task, 1),
-          scoreboard([task], 1),
+          scoreboard([task], [], 1),
           detailsOf(task),
           taskDescription(task, 1),
           taskContext(task),
@@ -226,7 +251,7 @@ describe('the files of a task', () => {
     files.remove(done.id);
     await files.flush();
     await expect(stat(path)).rejects.toMatchObject({ code: 'ENOENT' });
-    expect([await files.load(), lines]).toEqual([[], []]);
+    expect([await files.load(), lines]).toEqual([none, []]);
   });
 
   it('are gone when the writer was killed before the task was kept, and nothing is said', async () => {
@@ -234,7 +259,7 @@ describe('the files of a task', () => {
     await mkdir(path, { recursive: true });
     await writeFile(join(path, 'request.json'), '{"prompt":"x"');
     await writeFile(join(path, 'meta.json.new'), '{');
-    expect(await (await TaskFiles.open(dir, log)).load()).toEqual([]);
+    expect(await (await TaskFiles.open(dir, log)).load()).toEqual(none);
     await expect(stat(path)).rejects.toMatchObject({ code: 'ENOENT' });
     expect(lines).toEqual([]);
   });
@@ -243,12 +268,16 @@ describe('the files of a task', () => {
     const path = await written(done);
     const meta = await readFile(join(path, 'meta.json'), 'utf8');
     await mkdir(join(dir, 'tasks', 'not a task'));
-    for (const text of [meta.replace('"version": 1', '"version": 2'), meta.replace(base.id, 'other-task-1')]) {
+    const wrong = { 'Update to see it': ['"version": 1', '"version": 2'], 'other-task-1': [base.id, 'other-task-1'] };
+    for (const [reason, [from = '', to = '']] of Object.entries(wrong)) {
+      const text = meta.replace(from, to);
       await writeFile(join(path, 'meta.json'), text);
-      expect(await (await TaskFiles.open(dir, log)).load()).toEqual([]);
+      const { tasks, damaged } = await (await TaskFiles.open(dir, log)).load();
+      expect([tasks, damaged]).toEqual([[], [expect.objectContaining({ id: done.id, dir: path })]]);
+      expect(damaged[0]?.reason).toContain(reason);
       expect(await readFile(join(path, 'meta.json'), 'utf8')).toBe(text);
     }
-    expect(lines).toEqual([expect.stringContaining('Update to see it'), expect.stringContaining('other-task-1')]);
+    expect(lines).toEqual([]);
   });
 });
 
@@ -283,7 +312,7 @@ describe('the journal of a task at work', () => {
       const files = await TaskFiles.open(dir, log);
       files.append(done.id, 'events', '{"t":9,"n":9,"method":"next"}\n');
       await files.flush();
-      const history = await files.history(done.id);
+      const history = await collect(files.history(done.id));
       const complete = lines.filter((_, index) => Buffer.byteLength(lines.slice(0, index + 1).join('\n')) <= length);
       expect(history.slice(0, complete.length).map(({ json }) => json)).toEqual(complete);
       expect(history.at(-1)).toEqual({ json: '{"t":9,"n":9,"method":"next"}', position: 9 });
@@ -305,7 +334,7 @@ describe('a file that grows', () => {
       await file.append(line(index), false);
       all += line(index);
       const whole = Buffer.from(all);
-      const kept = await file.readAll();
+      const kept = (await collect(file.lines())).map((text) => `${text}\n`).join('');
       expect(all.endsWith(kept)).toBe(true);
       expect(await file.read(whole.length - 40, 40)).toMatchObject({ nextOffset: whole.length, size: whole.length });
       const first = whole.length - Buffer.byteLength(kept);
@@ -333,7 +362,7 @@ describe('a file that grows', () => {
       offset = part.nextOffset;
     }
     await Promise.all(writes);
-    expect(await file.readAll()).toBe(whole.toString());
+    expect(await collect(file.lines())).toEqual(whole.toString().split('\n').slice(0, -1));
   });
 });
 

@@ -923,8 +923,27 @@ describe('the queue', () => {
     await vi.waitFor(() => expect(status(c)).toBe('working thinking'));
     expect([status(b), status(d)]).toEqual(['completed', 'submitted queued, next to start']);
     limit = 3;
-    agent.threads[0]!.ask();
+    tasks.reconsider();
     await vi.waitFor(() => expect(status(d)).toBe('working thinking'));
+  });
+
+  it('starts another while one waits for somebody, and none while more are at work than may be', async () => {
+    tasks.dispose();
+    tasks = manager({ maxConcurrentTasks: () => 1 });
+    const [a, b, c] = [await spawn(), await spawn(), await spawn()];
+    await vi.waitFor(() => expect(status(a)).toBe('working thinking'));
+    expect([b, c].map((id) => tasks.get(id).heldBy)).toEqual(['queued, next to start', 'queued, 1 before it']);
+    agent.threads[0]!.ask();
+    await vi.waitFor(() => expect(status(b)).toBe('working thinking'));
+    expect([tasks.get(b).heldBy, tasks.get(c).heldBy]).toEqual([null, 'queued, next to start']);
+    // Answered, it goes on at once: two are at work where one may be.
+    await tasks.respond(a, undefined, { kind: 'decision', decision: 'accept' }, { by: 'person', caller: 'person' });
+    await vi.waitFor(() => expect(tasks.get(a).status).toBe('working'));
+    agent.threads[0]!.end();
+    await vi.waitFor(() => expect(tasks.get(a).status).toBe('completed'));
+    expect(tasks.get(c).status).toBe('submitted');
+    agent.threads[1]!.end();
+    await vi.waitFor(() => expect(status(c)).toBe('working thinking'));
   });
 
   it('starts what waits as soon as more may be at work at once', async () => {

@@ -107,7 +107,8 @@ class Model {
           (id) => [id, this.tasks.find((other) => other.id === id)?.status] as const,
         );
         for (const [id, status] of states) if (status === 'completed') one.waitsFor.delete(id);
-        const active = this.tasks.filter((other) => !isOver(other) && !other.waits).length;
+        // What waits for somebody takes no place.
+        const active = this.tasks.filter((other) => other.status === 'working').length;
         if (states.some(([, status]) => status === undefined || status === 'failed' || status === 'cancelled')) {
           this.end(one, 'failed');
           changed = true;

@@ -188,7 +188,7 @@ describe('a worker that goes away and comes back', () => {
     expect(second.tasks.snapshots()).toEqual([]);
     expect(second.stateDir).toBe(join(rig.stateDir, 'beside', '1'));
     expect(second.lines.join('\n')).toContain(`Another program works with the tasks in ${rig.stateDir}`);
-    expect(worker.tasks.get(id).status).toBe('working');
+    await until('the first works on', () => worker.tasks.get(id).status === 'working');
     await second.shutDown();
   });
 });

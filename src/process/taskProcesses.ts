@@ -70,6 +70,8 @@ export class TaskProcesses {
   private readonly expected = new Set<string>();
   private sampling: Promise<void> | null = null;
   private looking: Promise<unknown> = Promise.resolve();
+  /** It has not begun yet. */
+  private nextLook: Promise<readonly ProcessEntry[]> | null = null;
   private server: ProcessEntry | undefined;
   private lineage: number | null = null;
   private readonly options: TaskProcessesOptions;
@@ -201,11 +203,17 @@ export class TaskProcesses {
     this.sampling = null;
   }
 
-  /** Reads the table and attributes what is new in it. Looks follow each other. */
+  /**
+   * Reads the table and attributes what is new in it. Looks follow each other, and whoever asks while one is under way
+   * shares the next one: it begins after they asked.
+   */
   private look(): Promise<readonly ProcessEntry[]> {
-    const looking = this.looking.then(() => this.lookNow());
-    this.looking = looking.catch(() => undefined);
-    return looking;
+    this.nextLook ??= this.looking.then(() => {
+      this.nextLook = null;
+      return this.lookNow();
+    });
+    this.looking = this.nextLook.catch(() => undefined);
+    return this.nextLook;
   }
 
   private async lookNow(): Promise<readonly ProcessEntry[]> {

@@ -85,10 +85,14 @@ describe('the processes of a task', () => {
   function entry(pid: number, parent: number, more: Partial<Fake> = {}): Fake {
     return { pid, parent, group: pid, session: pid, startTime: pid, command: `p${pid}`, ...more };
   }
-  function watch(processes: Fake[]): { found: TaskProcesses; killed: string[] } {
+  function watch(processes: Fake[]): { found: TaskProcesses; killed: string[]; looks: () => number } {
     const killed: string[] = [];
+    let looks = 0;
     const table: ProcessTable = {
-      list: () => Promise.resolve([...processes]),
+      list: () => {
+        looks++;
+        return Promise.resolve([...processes]);
+      },
       environment: ({ pid }) => Promise.resolve(processes.find((one) => one.pid === pid)?.environment ?? null),
       streams: (pid) => Promise.resolve(processes.find((one) => one.pid === pid)?.streams ?? []),
       lineage: (pid) => {
@@ -101,10 +105,27 @@ describe('the processes of a task', () => {
       const at = processes.findIndex((one) => one.pid === pid);
       if (signal === 'SIGKILL' && at >= 0) processes.splice(at, 1);
     };
-    return { found: new TaskProcesses({ table, server: () => ({ pid: server, lineage: 0x40 }), kill }), killed };
+    const found = new TaskProcesses({ table, server: () => ({ pid: server, lineage: 0x40 }), kill });
+    return { found, killed, looks: () => looks };
   }
   const marked = { environment: 'HOME=/\nCODEX_WORKER_TASK=a-b-1\nX=1' };
   const pids = async (found: TaskProcesses, id = 'a-b-1') => (await found.find(id)).map(({ pid }) => pid);
+
+  it('of fifty tasks are ended over the looks of one', async () => {
+    const ids = Array.from({ length: 50 }, (_, index) => `a-b-${index}`);
+    const processes = [
+      entry(server, 1),
+      ...ids.map((id, index) => entry(200 + index, server, { environment: `CODEX_WORKER_TASK=${id}` })),
+    ];
+    const { found, looks } = watch(processes);
+    await found.end('no-such-1');
+    const ofOne = looks();
+    const reports = await Promise.all(ids.map((id) => found.end(id)));
+    expect(reports.map(({ killed, alive }) => [killed.length, alive.length])).toEqual(ids.map(() => [1, 0]));
+    expect(processes).toHaveLength(1);
+    // Until the grace is over: one each 10 ms. Each of its own would be fifty times as many.
+    expect(looks() - ofOne).toBeLessThan(80);
+  });
 
   it('are not found by the mark of a server that is gone: another one may have it by now', async () => {
     const processes = [entry(server, 1), entry(201, server, marked)];

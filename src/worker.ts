@@ -86,6 +86,8 @@ export interface WorkerOptions {
   readonly onFirstWritableTask?: (cwd: string) => void;
 }
 
+export type DoctorQuestion = Pick<DoctorOptions, 'repair' | 'endpoint' | 'policy' | 'more'>;
+
 /** A window that is reloaded takes a moment to go, in ms. */
 const defaultLockWaitMs = 2_000;
 const lockEveryMs = 100;
@@ -150,6 +152,26 @@ export class Worker implements Disposable {
     return Worker.over(options, await usable(options.stateDir, () => lockAnyhow(options)));
   }
 
+  /** A look at everything that a task needs, where there is no worker because it could not be made. */
+  static examineWithout(
+    { stateDir, codexPath, extensionDir }: Pick<WorkerOptions, 'stateDir' | 'codexPath' | 'extensionDir'>,
+    how: DoctorQuestion,
+  ): Promise<readonly Finding[]> {
+    return examine({
+      ...how,
+      stateDir,
+      ownsStore: false,
+      codexPath: codexPath(),
+      extensionDir: extensionDir?.() ?? null,
+    });
+  }
+
+  /** Settings, folders or trust have changed: what follows from them holds at once. */
+  async reconsider(): Promise<void> {
+    this.tasks.reconsider();
+    await this.policies.reconsider();
+  }
+
   /** The same, but null while another program works in the state directory. */
   static async createSole(options: WorkerOptions): Promise<Worker | null> {
     const { stateDir, lockWaitMs = 0 } = options;
@@ -158,6 +180,16 @@ export class Worker implements Disposable {
   }
 
   private static async over(options: WorkerOptions, locked: LockedStore): Promise<Worker> {
+    try {
+      return await Worker.overLocked(options, locked);
+    } catch (error) {
+      // Who tries again finds it free.
+      await locked.lock.release();
+      throw error;
+    }
+  }
+
+  private static async overLocked(options: WorkerOptions, locked: LockedStore): Promise<Worker> {
     const store = await usable(options.stateDir, () => openStore(locked, options.log));
     const { settings, log, policyPath } = options;
     // Nothing is judged before the worker is there.
@@ -269,7 +301,7 @@ export class Worker implements Disposable {
   }
 
   /** Looks at everything that a task needs; see doctor.ts. */
-  examine(how: Pick<DoctorOptions, 'repair' | 'endpoint' | 'policy' | 'more'>): Promise<readonly Finding[]> {
+  examine(how: DoctorQuestion): Promise<readonly Finding[]> {
     const { codexPath, extensionDir } = this.options;
     return examine({
       ...how,
@@ -335,7 +367,7 @@ async function usable<T>(stateDir: string, work: () => Promise<T>): Promise<T> {
     return await work();
   } catch (cause) {
     throw new CallError('store_unavailable', `The directory "${stateDir}" cannot be used: ${messageOf(cause)}`, {
-      hint: 'Choose a directory that can be written, with --state-dir.',
+      hint: 'It must be a directory that can be written; --state-dir names another one.',
       cause,
     });
   }

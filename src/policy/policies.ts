@@ -134,6 +134,15 @@ export class Policies implements Disposable {
     return all;
   }
 
+  /** The path of the user's file, a folder or trust has changed; resolves when what is new has been read. */
+  async reconsider(): Promise<void> {
+    const before = [...this.files.values()].map(({ file }) => file);
+    await this.settled();
+    const after = [...this.files.values()].map(({ file }) => file);
+    if (after.length !== before.length || after.some((file, index) => file !== before[index]))
+      this.emitter.fire(undefined);
+  }
+
   /** Follows the settings: a path or a folder that is new is read, one that is gone is forgotten. */
   private look(): void {
     const path = this.options.path();

@@ -2,7 +2,7 @@ import * as vscode from 'vscode';
 import { visibleLine } from '../core/describeRequest';
 import { findPending } from '../core/findPending';
 import { person } from '../core/caller';
-import { type Answer, type Decision, isApproval, type PendingRequest } from '../core/pendingRequest';
+import { type Answer, isApproval, type PendingRequest } from '../core/pendingRequest';
 import type { TaskManager } from '../core/taskManager';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { askPerson } from './askPerson';
@@ -10,8 +10,12 @@ import { choicesOf } from './choices';
 import type { AskedTask } from './notices';
 import type { RequestReview } from './requestReview';
 import { pickRequest } from './pickers';
-import { requestTitle } from './taskView';
+import { isShownWithin, requestTitle } from './taskView';
 import type { TaskTarget } from './taskTarget';
+
+/** Characters that a row of the tree shows beside its actions at the usual width of the side bar, and one of a picker. */
+const rowCharacters = 30;
+const pickedCharacters = 80;
 
 /** The person's answers to what tasks ask. */
 export class Answering {
@@ -23,12 +27,21 @@ export class Answering {
     this.review = review;
   }
 
+  /** Opens what the person has not seen whole; the next approval is one of what they see. */
   async approve(target: TaskTarget | undefined): Promise<void> {
-    await this.decide(target, 'accept', 'What do you approve?', ({ question }) => isApproval(question));
+    const asked = await this.find(target, 'What do you approve?', ({ question }) => isApproval(question));
+    if (!asked) return;
+    const characters = target === undefined ? pickedCharacters : target.isRow ? rowCharacters : Infinity;
+    if (isShownWithin(characters, asked) || this.review.shows(asked)) {
+      await this.respond(asked, { kind: 'decision', decision: 'accept' });
+    } else {
+      await this.review.open(asked);
+    }
   }
 
   async reject(target: TaskTarget | undefined): Promise<void> {
-    await this.decide(target, 'reject', 'What do you reject?', () => true);
+    const asked = await this.find(target, 'What do you reject?', () => true);
+    if (asked) await this.respond(asked, { kind: 'decision', decision: 'reject' });
   }
 
   /** Offers everything that Codex takes as an answer. */
@@ -54,16 +67,6 @@ export class Answering {
   async show(target: TaskTarget | undefined): Promise<void> {
     const asked = await this.find(target, 'What do you want to see?', () => true);
     if (asked) await this.review.open(asked);
-  }
-
-  private async decide(
-    target: TaskTarget | undefined,
-    decision: Decision,
-    placeHolder: string,
-    fits: (request: PendingRequest) => boolean,
-  ): Promise<void> {
-    const asked = await this.find(target, placeHolder, fits);
-    if (asked) await this.respond(asked, { kind: 'decision', decision });
   }
 
   private async chooseFor(asked: AskedTask): Promise<void> {

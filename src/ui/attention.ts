@@ -67,7 +67,7 @@ export class Attention implements vscode.Disposable {
   }
 
   /** What is open now keeps quiet until something new is asked. */
-  private putOff(): void {
+  putOff(): void {
     for (const asked of urgentRequests(this.tasks.snapshots())) this.later.add(keyOf(asked));
     this.refresh();
     vscode.window.setStatusBarMessage('$(bell-slash) Put off; what was asked still waits for you', statusBarMs);

@@ -1,120 +1,104 @@
 import * as vscode from 'vscode';
-import { type Disposable, DisposableStore } from '../core/disposable';
 import { firstLine } from '../core/boundedText';
-import { CallError, messageOf } from '../core/errors';
+import { messageOf } from '../core/errors';
 import { person } from '../core/caller';
-import type { Log } from '../core/ports';
 import type { TaskId } from '../core/taskId';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { isTerminalStatus } from '../core/taskState';
 import { describeFindings, type Worker } from '../worker';
+import type { Attention } from './attention';
 import type { CallApprovals } from './callApprovals';
 import { connectClient } from './connectClient';
+import type { Handlers } from './commandFront';
 import { CommandId, ViewId } from './ids';
 import { examineAccess, supportAgentsWindow } from './mcpAccess';
 import { type McpEndpoint, serverName } from './mcpEndpoint';
 import type { TaskOutputs } from './outputs';
+import type { Reports } from './reports';
 import type { PolicyEditing } from './policyEditing';
-import { withoutLinks } from './plainText';
 import { pickFolder, pickTask, pickTasks } from './pickers';
 import { settings } from './settings';
 import { askNewTask } from './newTaskInput';
 import { Answering } from './answering';
 import type { RequestReview } from './requestReview';
 import { type TaskTarget, targetOf } from './taskTarget';
+import { tellError } from './tellError';
 import { groupOf } from './taskView';
 
 export interface CommandParts {
   readonly worker: Worker;
   readonly outputs: TaskOutputs;
+  readonly reports: Reports;
   readonly endpoint: McpEndpoint;
   readonly review: RequestReview;
   readonly callApprovals: CallApprovals;
+  readonly attention: Attention;
   readonly policyEditing: PolicyEditing;
   /** Resolves to the path that other clients are given. */
   readonly launcher: () => Promise<string>;
   readonly extensionId: string;
-  readonly log: Log;
+  readonly log: vscode.LogOutputChannel;
 }
 
-/** Registers every command. From the tree a command gets its node, from the palette nothing: then it asks. */
-export function registerCommands(parts: CommandParts): Disposable {
+/** What each command does. From the tree a command gets its node, from the palette nothing: then it asks. */
+export function commandHandlers(parts: CommandParts): Handlers {
   const commands = new Commands(parts);
   const answering = new Answering(parts.worker.tasks, parts.review);
-  type OfTask = Exclude<CommandId, typeof CommandId.decideCall>;
-  const handlers: Readonly<Record<OfTask, (target?: TaskTarget) => Promise<unknown>>> = {
+  // The button of a multi-file diff editor gives an address that is not ours.
+  const about = (work: (target?: TaskTarget) => Promise<unknown>) => (value?: unknown) =>
+    work(targetOf(value) ?? (value instanceof vscode.Uri ? parts.review.active : undefined));
+  return {
     [CommandId.newTask]: () => commands.newTask(),
-    [CommandId.cancelTask]: (target) => commands.cancelTask(target),
+    [CommandId.cancelTask]: about((target) => commands.cancelTask(target)),
     [CommandId.cancelAll]: () => commands.cancelAll(),
-    [CommandId.messageTask]: (target) => commands.messageTask(target),
-    [CommandId.approve]: (target) => answering.approve(target),
-    [CommandId.reject]: (target) => answering.reject(target),
-    [CommandId.decide]: (target) => answering.choose(target),
-    [CommandId.answer]: (target) => answering.answer(target),
-    [CommandId.reviewChanges]: (target) => answering.reviewChanges(target),
-    [CommandId.showRequest]: (target) => answering.show(target),
-    [CommandId.openLog]: (target) => commands.openLog(target),
-    [CommandId.copyTaskId]: (target) => commands.copyTaskId(target),
-    [CommandId.removeTask]: (target) => commands.removeTask(target),
+    [CommandId.messageTask]: about((target) => commands.messageTask(target)),
+    [CommandId.approve]: about((target) => answering.approve(target)),
+    [CommandId.reject]: about((target) => answering.reject(target)),
+    [CommandId.decide]: about((target) => answering.choose(target)),
+    [CommandId.answer]: about((target) => answering.answer(target)),
+    [CommandId.reviewChanges]: about((target) => answering.reviewChanges(target)),
+    [CommandId.showRequest]: about((target) => answering.show(target)),
+    [CommandId.openLog]: about((target) => commands.openLog(target)),
+    [CommandId.copyTaskId]: about((target) => commands.copyTaskId(target)),
+    [CommandId.removeTask]: about((target) => commands.removeTask(target)),
     [CommandId.removeFinished]: () => commands.removeFinished(),
     [CommandId.connectClient]: () => commands.connectClient(),
     [CommandId.restartCodex]: () => commands.restartCodex(),
     [CommandId.doctor]: () => commands.doctor(),
+    [CommandId.decideCall]: (id, choice) => parts.callApprovals.decide(id, choice),
     [CommandId.openPolicy]: () => parts.policyEditing.open(),
     [CommandId.createPolicy]: () => parts.policyEditing.create(),
     [CommandId.validatePolicy]: () => parts.policyEditing.validate(),
+    [CommandId.putOff]: () => parts.attention.putOff(),
     [CommandId.showDecisions]: () => commands.showDecisions(),
   };
-  // The button of a multi-file diff editor gives an address that is not ours.
-  const reviewed = (value: unknown): TaskTarget | undefined =>
-    value instanceof vscode.Uri ? parts.review.active : undefined;
-  const owned = new DisposableStore();
-  owned.add(
-    vscode.commands.registerCommand(CommandId.decideCall, (id?: unknown, choice?: unknown) =>
-      told(parts.callApprovals.decide(id, choice), parts.log),
-    ),
-  );
-  for (const [id, handler] of Object.entries(handlers)) {
-    owned.add(
-      vscode.commands.registerCommand(id, (value?: unknown) =>
-        told(handler(targetOf(value) ?? reviewed(value)), parts.log),
-      ),
-    );
-  }
-  return owned;
-}
-
-/** Shows a refusal with its hint; anything else is a bug, which is logged too. */
-async function told(work: Promise<unknown>, log: Log): Promise<void> {
-  try {
-    await work;
-  } catch (error) {
-    if (!(error instanceof CallError))
-      log('error', error instanceof Error ? (error.stack ?? error.message) : messageOf(error));
-    const text = error instanceof CallError ? `${error.message} ${error.hint}` : messageOf(error);
-    // Somebody else was first: that is news, and no error.
-    const show =
-      error instanceof CallError && error.code === 'already_answered' ? 'showInformationMessage' : 'showErrorMessage';
-    // It may quote what a task or an agent said.
-    void vscode.window[show](`Codex Worker: ${withoutLinks(text)}`);
-  }
 }
 
 class Commands {
   private readonly parts: CommandParts;
   private offered = false;
+  private draft = '';
 
   constructor(parts: CommandParts) {
     this.parts = parts;
   }
 
+  /** What was typed for a task that was refused is there again the next time. */
   async newTask(): Promise<void> {
     const cwd = await pickFolder(settings.roots());
-    const wanted = await askNewTask();
+    const wanted = await askNewTask(this.draft);
     if (!wanted) return;
+    this.draft = wanted.prompt;
     const starting = this.tasks.spawn({ ...wanted, ...(cwd === undefined ? {} : { cwd }) }, person);
+    // Told below, whatever comes first.
+    starting.catch(() => undefined);
     await vscode.commands.executeCommand(`${ViewId.tasks}.focus`);
-    await vscode.window.withProgress({ location: { viewId: ViewId.tasks } }, () => starting);
+    try {
+      await vscode.window.withProgress({ location: { viewId: ViewId.tasks } }, () => starting);
+      this.draft = '';
+    } catch (error) {
+      await tellError(error, this.parts.log, [{ title: 'Edit the Task', run: () => this.newTask() }]);
+    }
   }
 
   async cancelTask(target: TaskTarget | undefined): Promise<void> {
@@ -221,7 +205,7 @@ class Commands {
       more: examineAccess(serverName, extensionId),
     });
     const findings = await vscode.window.withProgress({ location: { viewId: ViewId.tasks } }, () => looking);
-    this.parts.outputs.showReport('Doctor', describeFindings(findings));
+    this.parts.reports.show('Doctor', describeFindings(findings));
     if (findings.some(({ offers }) => offers === 'agentsWindow')) void this.offerAgentsWindow();
     if (!findings.some(({ repairable }) => repairable)) return;
     const answer = await vscode.window.showWarningMessage('Codex Worker found something to repair.', 'Repair');

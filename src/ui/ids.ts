@@ -22,6 +22,8 @@ export const CommandId = {
   createPolicy: 'codexWorker.createPolicy',
   validatePolicy: 'codexWorker.validatePolicy',
   showDecisions: 'codexWorker.showDecisions',
+  putOff: 'codexWorker.putOff',
+  start: 'codexWorker.start',
 } as const;
 export type CommandId = (typeof CommandId)[keyof typeof CommandId];
 
@@ -65,4 +67,8 @@ export type RequestContext = (typeof RequestContext)[keyof typeof RequestContext
 export const requestScheme = 'codex-worker-request';
 
 /** Context keys that the menus in package.json test. */
-export const ContextKey = { reviewing: 'codexWorker.reviewing', demo: 'codexWorker.demo' } as const;
+export const ContextKey = {
+  reviewing: 'codexWorker.reviewing',
+  demo: 'codexWorker.demo',
+  failed: 'codexWorker.failed',
+} as const;

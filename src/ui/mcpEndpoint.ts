@@ -21,7 +21,7 @@ const windowVariable = 'CODEX_WORKER_WINDOW';
 export class McpEndpoint implements vscode.Disposable {
   private readonly owned = new DisposableStore();
   private readonly changed = this.owned.add(new vscode.EventEmitter<void>());
-  private readonly opened = new Opening();
+  private opened = new Opening();
   private door: WindowDoor | null = null;
   private host: Promise<HttpHost> | null = null;
   private presence: WindowPresence | null = null;
@@ -36,7 +36,7 @@ export class McpEndpoint implements vscode.Disposable {
     this.log = log;
     this.window = windowIdOf(context);
     this.startHost();
-    this.owned.add(this.register());
+    this.attempt('The editor does not take our MCP server', () => this.owned.add(this.register()));
     this.owned.add(
       vscode.workspace.onDidChangeConfiguration((event) => {
         if (event.affectsConfiguration(SettingId.mcpTransport)) void this.restart();
@@ -58,6 +58,18 @@ export class McpEndpoint implements vscode.Disposable {
     this.presence = this.owned.add(new WindowPresence({ dataDir: this.dataDir, id: this.window, door, log: this.log }));
     await this.presence.announce();
     this.log('info', `Programs find this window as ${this.window} in ${this.dataDir}`);
+  }
+
+  /** The worker could not be attached after all; another one may come. */
+  async leave(): Promise<void> {
+    await this.presence?.withdraw();
+    const [door, host] = [this.door, this.host];
+    [this.door, this.presence] = [null, null];
+    // One that still waits for the worker waits for the next.
+    await Promise.allSettled([door?.close(), door ? host?.then((one) => one.close()) : undefined]);
+    if (!door) return;
+    this.opened = new Opening();
+    this.startHost();
   }
 
   /** The programs that are attached to this window, apart from the editor's own harnesses. */
@@ -134,9 +146,20 @@ export class McpEndpoint implements vscode.Disposable {
 
   /** A client that is started in a terminal of this window attaches to this window. */
   private nameInTerminals(): void {
-    const variables = this.context.environmentVariableCollection;
-    variables.description = 'Names this window to programs that attach to its Codex tasks.';
-    variables.replace(windowVariable, this.window);
+    this.attempt('Terminals do not get the name of this window', () => {
+      const variables = this.context.environmentVariableCollection;
+      variables.description = 'Names this window to programs that attach to its Codex tasks.';
+      variables.replace(windowVariable, this.window);
+    });
+  }
+
+  /** An editor that is built from another one's source may lack a part; everything else works without it. */
+  private attempt(trouble: string, work: () => void): void {
+    try {
+      work();
+    } catch (error) {
+      this.log('error', `${trouble}: ${messageOf(error)}`);
+    }
   }
 
   private register(): vscode.Disposable {

@@ -3,10 +3,12 @@ import type { SpawnRequest } from '../core/spawnRequest';
 import { type ApprovalProfile, profiles } from './profiles';
 import { settings } from './settings';
 
-/** Asks what a new task shall do, and when it asks; undefined when the person thought better of it. */
-export async function askNewTask(): Promise<Pick<SpawnRequest, 'prompt' | 'approvalPolicy' | 'sandbox'> | undefined> {
+/** Asks what a new task shall do, beginning with a draft, and when it asks; undefined when the person thought better of it. */
+export async function askNewTask(
+  draft: string,
+): Promise<Pick<SpawnRequest, 'prompt' | 'approvalPolicy' | 'sandbox'> | undefined> {
   let profile = profiles.find((one) => !one.dangerous && one.approvalPolicy === settings.approvalPolicy());
-  let prompt = '';
+  let prompt = draft;
   for (;;) {
     const typed = await typePrompt(prompt, profile);
     if (typed.kind === 'dismissed') return undefined;

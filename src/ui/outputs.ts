@@ -21,7 +21,6 @@ export class TaskOutputs implements vscode.Disposable {
   /** Tasks whose channel has their log from its beginning, or as much as a channel shows. */
   private readonly whole = new Set<TaskId>();
   private timer: NodeJS.Timeout | undefined;
-  private readonly reports = new Map<string, vscode.OutputChannel>();
   private readonly tasks: TaskManager;
 
   constructor(tasks: TaskManager) {
@@ -34,14 +33,6 @@ export class TaskOutputs implements vscode.Disposable {
   async show(id: TaskId): Promise<void> {
     if (!this.whole.has(id) && this.tasks.tryGet(id)) await this.reopen(id);
     this.channels.get(id)?.show(true);
-  }
-
-  /** Shows a text that is about no task. */
-  showReport(name: 'Doctor', text: string): void {
-    const report = this.reports.get(name) ?? this.owned.add(vscode.window.createOutputChannel(`Codex Worker: ${name}`));
-    this.reports.set(name, report);
-    report.replace(text);
-    report.show(true);
   }
 
   dispose(): void {

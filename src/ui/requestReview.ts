@@ -53,6 +53,13 @@ export class RequestReview implements vscode.Disposable, vscode.TextDocumentCont
     return [...this.reviews.values()].find(({ title, uris }) => uris.length > 2 && isTitleOf(title, activeTab));
   }
 
+  /** Whether the editor that the person looks at shows all of a request. */
+  shows({ task, request }: AskedTask): boolean {
+    const uri = shownUri(vscode.window.tabGroups.activeTabGroup.activeTab?.input);
+    const target = this.active ?? (uri === '' ? undefined : requestOfDocument(vscode.Uri.parse(uri)));
+    return target?.taskId === task.id && target.requestId === request.id;
+  }
+
   /** Opens the change of every file, before and after; as text what is no patch, or does not fit its files any more. */
   async open(asked: AskedTask): Promise<void> {
     const { task, request } = asked;
@@ -165,9 +172,14 @@ function nameOf(changes: readonly FileChange[]): string {
   return basename(only.path) + moved;
 }
 
-/** Null when there is no such file. An open editor's unsaved text does not count: Codex changes the file. */
+/** Bytes of a file that is shown beside its change; of a larger one the patch itself is shown. */
+const fileLimit = 5 * 1024 * 1024;
+
+/** Null when there is no such file, or one that is too large to be shown. An open editor's unsaved text does not count: Codex changes the file. */
 async function currentText(uri: vscode.Uri): Promise<string | null> {
   try {
+    const { type, size } = await vscode.workspace.fs.stat(uri);
+    if ((type & vscode.FileType.File) === 0 || size > fileLimit) return null;
     return new TextDecoder().decode(await vscode.workspace.fs.readFile(uri));
   } catch {
     return null;

@@ -7,19 +7,21 @@ import { requestOfDocument } from './requestReview';
 export interface TaskTarget {
   readonly taskId: TaskId;
   readonly requestId: string | undefined;
+  /** It comes from a row of the tree, which shows some characters of a request only. */
+  readonly isRow?: boolean;
 }
 
 const argument = z.union([
   z
     .object({ kind: z.literal('task'), id: z.string(), asked: z.string().optional() })
-    .transform(({ id, asked }) => ({ taskId: id, requestId: asked })),
+    .transform(({ id, asked }) => ({ taskId: id, requestId: asked, isRow: true })),
   z
     .object({
       kind: z.literal('detail'),
       taskId: z.string(),
       detail: z.object({ request: z.object({ id: z.string() }).optional() }),
     })
-    .transform(({ taskId, detail }) => ({ taskId, requestId: detail.request?.id })),
+    .transform(({ taskId, detail }) => ({ taskId, requestId: detail.request?.id, isRow: true })),
   z
     .object({ kind: z.literal('damaged'), id: z.string() })
     .transform(({ id }) => ({ taskId: id, requestId: undefined })),

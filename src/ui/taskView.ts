@@ -6,6 +6,7 @@ import { isPaused, type TaskSnapshot, type WorkItem } from '../core/taskSnapshot
 import { isTerminalStatus } from '../core/taskState';
 import { formatClock, formatDuration, formatTokens } from '../core/transcript';
 import { ItemContext, RequestContext } from './ids';
+import type { AskedTask } from './notices';
 
 /** What the tree shows, without the editor's types: pure, so that it can be tested by itself. */
 
@@ -143,6 +144,17 @@ function requestDetail(request: PendingRequest, cwd: string): Detail {
     tooltip: requestFacts(request, cwd),
     request: { id: request.id, context },
   };
+}
+
+/**
+ * Whether a line of so many characters shows all that a request asks: a patch, the arguments of a call and permissions never
+ * stand in one line.
+ */
+export function isShownWithin(characters: number, { task, request }: AskedTask): boolean {
+  const { question } = request;
+  if (question.type === 'recovery') return true;
+  const isLine = question.type === 'command_approval' && !question.command.includes('\n');
+  return characters === Infinity || (isLine && requestTitle(request, task.cwd).length <= characters);
 }
 
 /** The question in one line, all of it. */

@@ -115,7 +115,7 @@ it('Copilot in the Agent Host delegates to this window: its task asks in the tre
   await answersSince(since, 1);
   await workbench.row('Allow to run: touch in-the-tree.txt?').waitFor();
   await workbench.shot('harness task asks');
-  await workbench.inline('Allow to run: touch in-the-tree.txt?', 'Approve');
+  await workbench.approve('Allow to run: touch in-the-tree.txt?');
   const [, waited] = await answersSince(since, 2);
   expect(waited).toMatch(/completed.*answered_by.*person/);
   expect(await exists('in-the-tree.txt')).toBe(true);

@@ -1,5 +1,5 @@
 import { StdioClientTransport } from '@modelcontextprotocol/sdk/client/stdio.js';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
@@ -83,7 +83,7 @@ it('a person sees a task ask, allows it in the tree, and sees it finish', async 
   await workbench.palette('Notifications: Clear All Notifications');
   await workbench.page.locator('.notification-toast').waitFor({ state: 'hidden' });
   await workbench.shot('asking');
-  await workbench.inline('Allow to run: node --test?', 'Approve');
+  await workbench.approve('Allow to run: node --test?');
   await workbench.page.locator('.panel .view-line', { hasText: 'its test passes now' }).first().waitFor();
   await workbench.row('1 file changed').waitFor();
   await workbench.shot('finished');
@@ -158,7 +158,7 @@ it('a person messages a task, copies its id, cancels all, restarts Codex and cle
   expect(count).toBeGreaterThan(3);
   await workbench.newTask('Fix the failing test');
   await workbench.row('Allow to run: node --test?').waitFor();
-  await workbench.inline('Allow to run: node --test?', 'Approve');
+  await workbench.approve('Allow to run: node --test?');
   await workbench.row('1 file changed').waitFor();
 });
 
@@ -184,7 +184,7 @@ async function seeThreeAtWork(mark: string): Promise<void> {
 }
 
 async function seeThreeFinish(mark: string): Promise<void> {
-  await workbench.inline(`Allow to run: touch allowed-${mark}?`, 'Approve');
+  await workbench.approve(`Allow to run: touch allowed-${mark}?`);
   await until('it ran', () => exists(join(demo.workspace, `allowed-${mark}`)));
   await openLog(slowTask(mark));
   await workbench.page.locator('.panel .view-line', { hasText: 'turn completed' }).first().waitFor({ timeout: 90_000 });
@@ -244,8 +244,11 @@ it('a person connects another client, which works through this window, and disco
 
 it('a person reloads the window and has three tasks at work as they were', async () => {
   await startThree('reloaded.txt');
+  // The badge is there without the list being looked at.
+  await workbench.showExplorer();
   await workbench.page.reload();
   await workbench.statusBar().filter({ hasText: '1 needs you' }).waitFor();
+  await workbench.badge.filter({ hasText: '1' }).waitFor();
   await seeThreeAtWork('reloaded.txt');
   await workbench.still();
   await workbench.shot('reopened');
@@ -269,3 +272,29 @@ it('after a reload with our view and the chat closed the extension is active and
   expect(await workbench.page.locator('.interactive-session:visible').count()).toBe(0);
   await askCopilot();
 });
+
+it('tasks that cannot be had are told with what can be done, and are there when that is done', async () => {
+  const storage = join(editor.dataDir, 'User/workspaceStorage');
+  const [id] = await readdir(storage);
+  const own = join(storage, id!, 'codex-worker.codex-worker');
+  const { page } = workbench;
+  await page.goto(`${editor.url}/version`);
+  await until('the window is gone', () => processesWith('--type=extensionHost').length === 0);
+  await rename(own, `${own}.away`);
+  await writeFile(own, '');
+  await page.goto(editor.folderUrl);
+  const notification = page.locator('.notification-toast', { hasText: 'cannot be used' });
+  await notification.waitFor();
+  await workbench.showTasks();
+  await page.locator('.welcome-view-content', { hasText: 'Codex Worker could not start' }).waitFor();
+  await workbench.shot('could not start');
+  await workbench.palette('Codex Worker: Doctor');
+  await page.locator('.panel .view-lines').filter({ hasText: /Start[\s\S]*cannot.be.used/ }).waitFor();
+  await rm(own);
+  await rename(`${own}.away`, own);
+  await notification.getByRole('button', { name: 'Try Again' }).click();
+  await workbench.row('Finished').waitFor();
+  await workbench.row('Copilot').first().waitFor();
+  await workbench.newTask('say started again');
+  await workbench.row('say started again').first().waitFor();
+}); // prettier-ignore

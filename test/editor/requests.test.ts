@@ -99,7 +99,7 @@ it('a notification goes when the request is put off, answered elsewhere, or its 
   await workbench.newTask('run!: touch [Approve](command:codexWorker.cancelAll).txt');
   await workbench.showExplorer();
   await toast('touch ［Approve］').waitFor();
-  expect(await toast('touch').getByRole('link').allTextContents()).toEqual(['Approve', 'Reject', 'Decide…']);
+  expect(await toast('touch').getByRole('link').allTextContents()).toEqual(['Approve', 'Reject', 'Decide…', 'Later']);
   await toast('touch').getByRole('button', { name: 'Cancel' }).click();
   await toast('touch').waitFor({ state: 'hidden' });
   await workbench.statusBar('still waits for you').waitFor();
@@ -224,7 +224,7 @@ it('a task with full access is confirmed each time, and is not started without',
 it("Copilot's agent waits again and goes on by itself after the person has answered; a later answer learns who was first", async () => {
   await workbench.askCopilot();
   await workbench.row('Allow to run: touch from-copilot.txt?').waitFor();
-  await workbench.inline('Allow to run: touch from-copilot.txt?', 'Approve');
+  await workbench.approve('Allow to run: touch from-copilot.txt?');
   await workbench.answers('"status":"completed"').waitFor({ timeout: 60_000 });
   await workbench.shot('agent goes on');
   expect(await exists('from-copilot.txt')).toBe(true);

@@ -153,6 +153,16 @@ export class Workbench {
     );
   }
 
+  /** Approves from the row of a request; one that the row shows in part is opened first, and approved when it is seen. */
+  async approve(text: string): Promise<void> {
+    await this.inline(text, 'Approve');
+    const row = this.row(text).first();
+    const shown = this.page.locator('.tab.active', { hasText: / of .*\.md/ });
+    const opens = shown.waitFor({ timeout: 10_000 }).then(() => true, () => false); // prettier-ignore
+    const goes = row.waitFor({ state: 'hidden' }).then(() => false);
+    if (await Promise.race([opens, goes])) await this.inline(text, 'Approve');
+  }
+
   /** Has Copilot's agent do what LAB_QUERY says, allowing its first tool; resolves when it has begun. */
   async askCopilot(): Promise<void> {
     const allow = this.page.getByRole('button', { name: /^Allow/ }).first();

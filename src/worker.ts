@@ -366,7 +366,7 @@ async function usable<T>(stateDir: string, work: () => Promise<T>): Promise<T> {
   try {
     return await work();
   } catch (cause) {
-    throw new CallError('store_unavailable', `The directory "${stateDir}" cannot be used: ${messageOf(cause)}`, {
+    throw new CallError('store_unavailable', `The directory "${stateDir}" cannot be used: ${messageOf(cause)}.`, {
       hint: 'It must be a directory that can be written; --state-dir names another one.',
       cause,
     });

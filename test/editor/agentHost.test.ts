@@ -29,7 +29,7 @@ beforeAll(async () => {
       ...host.settings,
       'codexWorker.codexPath': rig.codexPath,
       // What a failed test left at work ends soon.
-      'codexWorker.keepRunning': 0.3,
+      'codexWorker.keepRunning': 1,
       'codexWorker.mcp.elicitation': true,
       'workbench.colorTheme': 'Default Dark Modern',
     },

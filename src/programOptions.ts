@@ -8,7 +8,8 @@ import { version } from './version';
 
 const help = `mcp-codex-worker ${version}: an MCP server on stdin and stdout that runs coding tasks with the Codex CLI.
 
-  --root DIR           where tasks may work; repeatable; default: the current directory
+  --root DIR           where tasks may work; repeatable; default: the current directory, and where that
+                       is / or the home directory, the roots that the client names
   --state-dir DIR      where tasks' files go; default: the user's data directory
   --codex-path FILE    the Codex CLI to use; default: found on PATH
   --allow-full-access  lets callers ask for the sandbox danger-full-access
@@ -57,7 +58,8 @@ export interface ProgramOptions {
   readonly attach: AttachMode;
   /** The window to attach to: a directory or an id; null for the one that has the current directory open. */
   readonly window: string | null;
-  readonly roots: readonly string[];
+  /** Where tasks may work; null when nobody named a directory. */
+  readonly roots: readonly string[] | null;
   readonly stateDir: string;
   readonly codexPath: string | null;
   readonly allowFullAccess: boolean;
@@ -116,7 +118,7 @@ export function parseCommandLine(args: readonly string[]): ProgramOptions | null
     call: { tool: values.tool ?? '', args: values.args ?? '{}', session: values.session ?? 'stdio' },
     attach,
     window: values.window ?? null,
-    roots: (values.root ?? [process.cwd()]).map((root) => resolve(root)),
+    roots: values.root?.map((root) => resolve(root)) ?? null,
     stateDir: resolve(values['state-dir'] ?? userDataDir()),
     codexPath: values['codex-path'] === undefined ? null : resolve(values['codex-path']),
     allowFullAccess: values['allow-full-access'] ?? false,
@@ -180,11 +182,11 @@ function oneOf<T extends string>(option: string, values: readonly T[], text: str
   throw new HumanError(`${option} "${text}" is none of ${values.join(', ')}.`);
 }
 
-export function settingsOf(options: ProgramOptions): WorkerSettings {
-  const { roots, allowFullAccess, requestTimeoutMs, idleTimeoutMs, recovery, usageLimit, elicitation } = options;
+export function settingsOf(options: ProgramOptions, roots: () => readonly string[]): WorkerSettings {
+  const { allowFullAccess, requestTimeoutMs, idleTimeoutMs, recovery, usageLimit, elicitation } = options;
   const { maxConcurrentTasks } = options;
   return {
-    roots: () => roots,
+    roots,
     trusted: () => true,
     sandbox: () => 'workspace-write',
     approvalPolicy: () => 'on-request',

@@ -20,6 +20,7 @@ import {
   validatePolicy,
 } from './policyCommands';
 import { parseCommandLine, type ProgramOptions, settingsOf } from './programOptions';
+import { ProgramRoots } from './programRoots';
 import { StdioClient } from './pipe/stdioClient';
 import { version } from './version';
 import {
@@ -61,7 +62,7 @@ async function runCommand(options: ProgramOptions): Promise<number> {
     case 'policy scaffold':
       return scaffoldPolicy();
     case 'policy test':
-      return testPolicy(file, options.call, options.roots[0] ?? process.cwd());
+      return testPolicy(file, options.call, options.roots?.[0] ?? process.cwd());
     case 'audit show':
       return showAudit(options.stateDir);
     default:
@@ -105,7 +106,7 @@ async function main(): Promise<void> {
       return;
     }
   }
-  await assertRoots(options.roots);
+  await assertRoots(options.roots ?? []);
   if (options.policy !== null) await assertPolicy(options.policy);
   const client = new StdioClient(process.stdin, process.stdout, { repeats: (tool) => tool === 'wait-task' });
   await serve(client, options, stopped);
@@ -131,16 +132,20 @@ const lookEveryMs = 50;
  */
 async function serve(client: StdioClient, options: ProgramOptions, stopped: Promise<unknown>): Promise<void> {
   const session = process.env.COPILOT_AGENT_SESSION_ID;
-  const choices = await choicesOf(options);
+  const roots = options.roots === null ? await ProgramRoots.of(process.cwd()) : null;
+  const rootsOf = (): readonly string[] => roots?.current ?? options.roots ?? [];
+  const choices = await choicesOf(options, rootsOf());
+  const worker = { ...workerOptions(options), settings: settingsOf(options, rootsOf) };
+  const takeRoots = roots?.areMissing ? (uris: readonly string[]) => roots.take(uris) : undefined;
   // Who worked through another program keeps its name, under which its tasks are known.
   let caller = 'stdio';
   for (let deadline = performance.now() + otherStartsMs; ;) {
-    const sole = await Worker.createSole(workerOptions(options));
+    const sole = await Worker.createSole(worker);
     if (sole) {
       await sole.share(choices).catch((error: unknown) => {
         log('warn', `Other programs cannot work through this one: ${messageOf(error)}`);
       });
-      return serveWith(sole, client, { caller, session }, stopped);
+      return serveWith(sole, client, { caller, session }, stopped, takeRoots);
     }
     const other = await findSharedWorker(options.stateDir, choices);
     const own = caller === 'stdio' ? `stdio ${randomUUID()}` : caller;
@@ -157,8 +162,8 @@ async function serve(client: StdioClient, options: ProgramOptions, stopped: Prom
     if (performance.now() >= deadline) break;
     await delay(lookEveryMs);
   }
-  const beside = await Worker.create({ ...workerOptions(options), lockWaitMs: 0 });
-  return serveWith(beside, client, { caller, session }, stopped);
+  const beside = await Worker.create({ ...worker, lockWaitMs: 0 });
+  return serveWith(beside, client, { caller, session }, stopped, takeRoots);
 }
 
 async function serveWith(
@@ -166,9 +171,10 @@ async function serveWith(
   client: StdioClient,
   who: SharedCaller,
   stopped: Promise<unknown>,
+  takeRoots?: (uris: readonly string[]) => Promise<void>,
 ): Promise<void> {
   worker.restore().catch((error: unknown) => log('error', `The tasks could not be brought back: ${messageOf(error)}`));
-  await worker.serveStdio(client, who, stopped);
+  await worker.serveStdio(client, who, stopped, takeRoots);
   await worker.leave(who.caller);
 }
 
@@ -181,18 +187,19 @@ function stopSignal(): Promise<void> {
 }
 
 /** Of everything that makes a worker what it is: programs that differ in it do not work through each other. */
-async function choicesOf(options: ProgramOptions): Promise<string> {
-  const { roots, codexPath, allowFullAccess, policy, requestTimeoutMs, maxConcurrentTasks } = options;
+async function choicesOf(options: ProgramOptions, roots: readonly string[]): Promise<string> {
+  // Roots that a client names are its own.
+  const where = roots.length > 0 ? roots : randomUUID();
+  const { codexPath, allowFullAccess, policy, requestTimeoutMs, maxConcurrentTasks } = options;
   const { idleTimeoutMs, recovery, usageLimit, elicitation } = options;
   const limits = { requestTimeoutMs, maxConcurrentTasks, idleTimeoutMs, recovery, usageLimit, elicitation };
-  return hashOf({ version, roots, codexPath, allowFullAccess, policy, limits, account: await accountKey({}) });
+  return hashOf({ version, roots: where, codexPath, allowFullAccess, policy, limits, account: await accountKey({}) });
 }
 
-function workerOptions(options: ProgramOptions): WorkerOptions {
+function workerOptions(options: ProgramOptions): Omit<WorkerOptions, 'settings'> {
   return {
     dataDir: userDataDir(),
     stateDir: options.stateDir,
-    settings: settingsOf(options),
     log,
     codexPath: () => options.codexPath,
     policyPath: () => options.policy,

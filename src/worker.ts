@@ -15,6 +15,7 @@ import { type DoctorOptions, examine, type Finding } from './doctor';
 import { type HttpHost, type McpTransport, startHttpHost } from './mcp/httpHost';
 import { createTools, listedTool } from './mcp/mcpServer';
 import type { Identify } from './mcp/callers';
+import type { TakeRoots } from './mcp/clientRoots';
 import { type SharedCaller, Sharing } from './mcp/sharing';
 import { WindowDoor } from './mcp/windowDoor';
 import { serveStdio } from './mcp/stdioHost';
@@ -219,9 +220,14 @@ export class Worker implements Disposable {
   }
 
   /** Serves an MCP client over its streams until it goes away or `stopped` resolves. */
-  serveStdio(client: StdioClient, { caller, session }: SharedCaller, stopped: Promise<unknown>): Promise<void> {
+  serveStdio(
+    client: StdioClient,
+    { caller, session }: SharedCaller,
+    stopped: Promise<unknown>,
+    takeRoots?: TakeRoots,
+  ): Promise<void> {
     const identify: Identify = (_name, conversation) => callerId(caller, conversation ?? session ?? null);
-    return serveStdio(this.mcpParts(), client, identify, stopped);
+    return serveStdio({ ...this.mcpParts(), takeRoots }, client, identify, stopped);
   }
 
   /** Opens the door for pipes into this window; close the result before the worker. */

@@ -39,10 +39,7 @@ export const contextFilesLimit = 500 * 1024;
 export async function resolveCwd(cwd: string | undefined, roots: readonly string[]): Promise<string> {
   const wanted = cwd ?? roots[0];
   if (wanted === undefined) {
-    throw invalidArgument(
-      'cwd: there is no folder to work in.',
-      'Open a folder in the editor, or start the program with --root DIR.',
-    );
+    throw invalidArgument('cwd: there is no folder to work in.', noRoots);
   }
   if (!isAbsolute(wanted)) throw invalidArgument(`cwd: "${wanted}" is not an absolute path.`, allowed(roots));
   const real = await realDirectory(wanted, roots);
@@ -77,10 +74,12 @@ async function isInside(real: string, roots: readonly string[]): Promise<boolean
   return false;
 }
 
+/** An editor opens folders; a program that stands in / or in the home directory takes what its client names. */
+const noRoots =
+  'Open a folder in the editor, start the program with --root DIR, or have the client name its roots and give a cwd inside one.';
+
 function allowed(roots: readonly string[]): string {
-  return roots.length === 0
-    ? 'No folder is open. Open one, or start the program with --root DIR.'
-    : `Allowed is a directory in: ${roots.join(', ')}.`;
+  return roots.length === 0 ? noRoots : `Allowed is a directory in: ${roots.join(', ')}.`;
 }
 
 /** The sandbox of a task. Planners and researchers only read unless the caller says otherwise. */

@@ -30,6 +30,7 @@ import type { ToolGate } from '../core/toolGate';
 import { askToApprove } from './approvalForm';
 import { deliveryOfThisCall } from './delivery';
 import { conversationOf, type Identify, type Meta } from './callers';
+import { followRoots, type TakeRoots } from './clientRoots';
 import { jsonBytes } from './fit';
 import { instructions } from './instructions';
 import { readArguments } from './readArguments';
@@ -54,6 +55,8 @@ export interface McpParts {
   readonly gate: ToolGate;
   /** How often a call that shows its progress repeats where it is, in ms. */
   readonly heartbeatMs?: number;
+  /** Takes the roots that the client names; absent where it is not asked. */
+  readonly takeRoots?: TakeRoots | undefined;
 }
 
 /** The five tools; make them once for a worker. */
@@ -113,13 +116,15 @@ export function createMcpServer(parts: McpParts, identify: Identify): Server {
     }),
   );
   server.onclose = () => owned.dispose();
+  const rootsKnown = parts.takeRoots ? followRoots(server, parts.takeRoots) : () => Promise.resolve();
   server.onerror = (error) => log('debug', `MCP: ${error.message}`);
 
   server.setRequestHandler(ListToolsRequestSchema, () => ({
     tools: tools.filter(({ name }) => !gate.isHidden(name)).map(listedTool),
   }));
   // The server's own `setRequestHandler` refuses malformed calls before anybody can take note of them (seen with 1.32.2).
-  Protocol.prototype.setRequestHandler.call(server, callSchema, (request: CallRequest, extra: Extra) => {
+  Protocol.prototype.setRequestHandler.call(server, callSchema, async (request: CallRequest, extra: Extra) => {
+    await rootsKnown();
     const supported = server.getClientCapabilities()?.elicitation?.form !== undefined;
     const client = server.getClientVersion();
     return callTool(parts, request.params, extra, {

@@ -2,6 +2,7 @@ import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js'
 import { PassThrough } from 'node:stream';
 import type { Log } from '../core/ports';
 import type { Identify } from './callers';
+import type { TakeRoots } from './clientRoots';
 import type { TaskManager } from '../core/taskManager';
 import type { ToolGate } from '../core/toolGate';
 import { LineSplitter, lineLimit } from '../base/lineSplitter';
@@ -14,6 +15,7 @@ export interface StdioHostOptions {
   readonly log: Log;
   readonly elicitation: () => boolean;
   readonly gate: ToolGate;
+  readonly takeRoots?: TakeRoots | undefined;
 }
 
 export const transportLimits = { maxBufferSize: 4 * lineLimit };

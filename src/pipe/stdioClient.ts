@@ -82,11 +82,10 @@ export class StdioClient {
   /** From now on a worker gets what the client says, line by line. */
   attach(worker: (line: string) => void): void {
     this.worker = worker;
-    for (const [key, { id, line }] of this.session) {
+    for (const { id, line } of this.session.values()) {
       if (this.open.has(id)) continue;
       this.retold.add(id);
       worker(line);
-      if (key === opening && this.initialized !== null) worker(this.initialized);
     }
     for (const { line } of this.waiting.splice(0)) worker(line);
   }
@@ -124,7 +123,10 @@ export class StdioClient {
     const { id, method } = JSON.parse(line) as Message;
     if (id !== undefined && method !== undefined) this.asked.add(id);
     if (id !== undefined && method === undefined) {
+      const opens = this.session.get(opening)?.id === id;
       this.open.delete(id);
+      // Not before the worker knows its client, whether the client waited for that or not.
+      if (opens && this.initialized !== null) this.worker?.(this.initialized);
       if (this.retold.delete(id)) return true;
     }
     return this.output.write(`${line}\n`);
@@ -146,7 +148,11 @@ export class StdioClient {
     if (method === undefined && (id === undefined || !this.asked.delete(id))) return;
     const request = id === undefined || method === undefined ? null : { id, line, method, tool: params?.name };
     if (request) this.note(request, params);
-    if (method === opened) this.initialized = line;
+    if (method === opened) {
+      this.initialized = line;
+      const first = this.session.get(opening);
+      if (first && this.open.has(first.id)) return;
+    }
     // A cancelled request is answered by nobody.
     if (method === cancelled) this.cancel(params?.requestId as Id);
     if (this.worker) this.worker(line);

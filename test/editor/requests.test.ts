@@ -169,7 +169,7 @@ it('a person sees all of a long command before deciding', async () => {
   await workbench.row('Allow to run: touch eight.txt').waitFor();
   await workbench.showExplorer();
   await toast('touch eight.txt').waitFor();
-  expect(await toast('touch eight.txt').getByRole('link').allTextContents()).toEqual(['Show all', 'Reject']);
+  expect(await toast('touch eight.txt').getByRole('link').allTextContents()).toEqual(['Show all', 'Reject', 'Later']);
   await toast('touch eight.txt').getByRole('link', { name: 'Show all' }).click();
   await workbench.page.locator('.editor-instance .view-line', { hasText: 'asks to run' }).waitFor();
   await workbench.shot('show all');

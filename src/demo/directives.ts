@@ -12,6 +12,7 @@ type Directive = (response: ModelResponse, rest: string, request: ModelRequest) 
  *     stream <n>s <text>    a message streamed word by word over n seconds
  *     pieces <n> <text>     a message streamed in pieces of n characters
  *     run: <command>        a shell command; `run!:` asks to leave the sandbox, `bg:` yields after 250 ms
+ *                           and goes on; the others are waited for
  *     patch: <path> <text>  adds a file; `patch-raw:` sends a literal patch with \n escaped
  *     plan a|b|c            update_plan with the first step in progress
  *     ask <question>        request_user_input with two options
@@ -44,6 +45,10 @@ export const directives: Readonly<Record<string, Directive>> = {
   'run:': (response, rest, request) => shell(response, request, rest, {}),
   'run!:': (response, rest, request) => shell(response, request, rest, escalate),
   'bg:': (response, rest, request) => shell(response, request, rest, { yield_time_ms: 250 }),
+  'await:': (response, rest, request) =>
+    toolNames(request).includes('write_stdin')
+      ? response.call('write_stdin', { session_id: Number(rest), chars: '', yield_time_ms: 30_000 })
+      : response.message(words('done')),
   'patch:': (response, rest, request) => {
     const [path = '', ...text] = rest.split(' ');
     return patch(response, request, `*** Begin Patch\n*** Add File: ${path}\n+${text.join(' ')}\n*** End Patch`);

@@ -53,8 +53,20 @@ export function scriptLine(
     .split('\n')
     .map((line) => line.trim())
     .filter((line) => line !== '');
-  const line = lines[step] ?? (step > 0 ? 'say done' : 'say (empty)');
+  const line = lineAfter(lines, outputs) ?? (step > 0 ? 'say done' : 'say (empty)');
   return { prompt, step, line: filledIn(line, JSON.stringify(outputs.map(({ output }) => output))) };
+}
+
+/** A command that still runs is waited for, as a model does: its line is over when it has ended. */
+function lineAfter(lines: readonly string[], outputs: readonly Item[]): string | undefined {
+  let at = 0;
+  let running: string | undefined;
+  for (const { output } of outputs) {
+    const session = /running with session ID (\d+)/.exec(JSON.stringify(output))?.[1];
+    running = /^run!?:/.test(lines[at] ?? '') ? session : undefined;
+    if (running === undefined) at++;
+  }
+  return running === undefined ? lines[at] : `await: ${running}`;
 }
 
 /** Copilot's harness puts it before a message. */

@@ -43,7 +43,13 @@ const fileAccess = [
 /** Each has its reason. */
 const mayReachFiles = [
   // The door itself, and appending to and reading parts of journals, whose sizes it knows.
-  ...['src/base/readText.ts', 'src/base/privateFile.ts', 'src/store/segmentedFile.ts', 'src/policy/audit.ts'],
+  ...[
+    'src/base/readText.ts',
+    'src/base/privateFile.ts',
+    'src/base/appendWhole.ts',
+    'src/store/segmentedFile.ts',
+    'src/policy/audit.ts',
+  ],
   // Files of the kernel, which have no size.
   ...['src/base/processStart.ts', 'src/process/procTable.ts', 'src/process/lineage.ts'],
   // A decision is one step, in which no call of an agent may come in between; each path is looked up once.

@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { findWindow, serveAttached } from './attachCommand';
 import { userDataDir } from './base/userDirs';
-import { CallError, HumanError, messageOf } from './core/errors';
+import { tellListenerBugs } from './core/emitter';
+import { CallError, HumanError, messageOf, stackOf } from './core/errors';
 import { hashOf } from './core/hash';
 import type { LogLevel } from './core/ports';
 import { trustNotice } from './core/trustNotice';
@@ -92,6 +93,7 @@ async function main(): Promise<void> {
     return;
   }
   const stopped = stopSignal();
+  tellListenerBugs((error) => log('error', stackOf(error)));
   if (await isBelowOurServer()) return refuseStdio(version, nested, stopped);
   if (options.attach !== 'no') {
     const window = await findWindow(options.window);

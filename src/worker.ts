@@ -292,7 +292,7 @@ export class Worker implements Disposable {
 
   /** Leaves every task to the next run: what works goes on where a keeper owns Codex, and is interrupted elsewhere. */
   async suspend(): Promise<void> {
-    await this.tasks.suspend();
+    await this.tasks.suspend().catch((error: unknown) => this.log('error', messageOf(error)));
     await this.end();
   }
 
@@ -319,16 +319,30 @@ export class Worker implements Disposable {
   }
 
   private async end(isWell = true): Promise<void> {
-    await (isWell ? this.agent.stop() : this.agent.kill('it does not end its tasks'));
-    await this.policies.close();
-    await this.lock.release();
-    await this.sharing?.close();
+    // Each step is taken whatever becomes of the ones before; the lock goes last, when nobody can find this worker any more.
+    const steps = [
+      () => (isWell ? this.agent.stop() : this.agent.kill('it does not end its tasks')),
+      () => this.policies.close(),
+      () => this.sharing?.close(),
+      () => this.lock.release(),
+    ];
+    for (const step of steps) {
+      try {
+        await step();
+      } catch (error) {
+        this.log('error', `A step of the shutdown failed: ${messageOf(error)}`);
+      }
+    }
     this.dispose();
   }
 
   /** Stops every task, then Codex, and writes what is left; within 3 s. */
   async shutDown(): Promise<void> {
-    await this.end(await this.tasks.shutDown());
+    const isWell = await this.tasks.shutDown().catch((error: unknown) => {
+      this.log('error', messageOf(error));
+      return false;
+    });
+    await this.end(isWell);
   }
 
   dispose(): void {

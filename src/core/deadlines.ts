@@ -1,20 +1,24 @@
 import type { Disposable } from './disposable';
 
-/** The longest delay that a timer of Node takes, in ms. */
+/** The longest delay that a timer of Node takes, in ms: 24.8 days. */
 const timerLimitMs = 2 ** 31 - 1;
 
 /** At most one timer a key. Timers do not keep the process alive. */
 export class Deadlines implements Disposable {
   private readonly timers = new Map<string, NodeJS.Timeout>();
 
-  /** Runs `onDue` after `delayMs`, or never when the delay is longer than a timer can be (24 days). */
+  /** Runs `onDue` after `delayMs`, which may be longer than a timer can be. */
   set(key: string, delayMs: number, onDue: () => void): void {
     this.clear(key);
-    if (delayMs > timerLimitMs) return;
-    const timer = setTimeout(() => {
-      this.timers.delete(key);
-      onDue();
-    }, delayMs);
+    const leftMs = delayMs - timerLimitMs;
+    const timer = setTimeout(
+      () => {
+        this.timers.delete(key);
+        if (leftMs > 0) this.set(key, leftMs, onDue);
+        else onDue();
+      },
+      Math.min(delayMs, timerLimitMs),
+    );
     this.timers.set(key, timer.unref());
   }
 

@@ -34,9 +34,17 @@ export class Emitter<T> implements Disposable {
   }
 }
 
-/** An error of a listener is a bug of the listener: it surfaces as an uncaught one, outside the firing code. */
+let reportBug: ((error: unknown) => void) | null = null;
+
+/** Has the bugs of listeners told in a log: one in a view must not end the program and its tasks. */
+export function tellListenerBugs(report: (error: unknown) => void): void {
+  reportBug = report;
+}
+
+/** An error of a listener is a bug of the listener. Where nobody wants to be told it surfaces as an uncaught one. */
 function reportLater(error: unknown): void {
   queueMicrotask(() => {
-    throw error;
+    if (!reportBug) throw error;
+    reportBug(error);
   });
 }

@@ -102,6 +102,11 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Where anything that was thrown comes from, for a log. */
+export function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
+
 /** What a thrown error means for a task that runs already. */
 export function taskErrorOf(error: unknown): TaskError {
   if (error instanceof TaskFailedError) return error.error;

@@ -1,13 +1,16 @@
-import { appendFile, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
+import { appendWhole } from '../base/appendWhole';
 import { lineLimit } from '../base/lineSplitter';
 import { readLines } from '../base/readText';
 
-/** Bytes of the file beyond which streamed text is left out, which the finished item repeats, and beyond which all is. */
 export interface BacklogLimits {
+  /** Bytes of the file beyond which streamed text is left out, which the finished item repeats, and beyond which all is. */
   readonly deltas: number;
   readonly all: number;
+  /** Characters in memory beyond which the server has to wait. */
+  readonly memory: number;
 }
-const defaultLimits: BacklogLimits = { deltas: 128 * 1024 * 1024, all: 256 * 1024 * 1024 };
+const defaultLimits: BacklogLimits = { deltas: 128 * 1024 * 1024, all: 256 * 1024 * 1024, memory: 64 * 1024 * 1024 };
 
 /**
  * What a server said and its client has not confirmed, in order: in memory while a client is there, in a file while there
@@ -18,6 +21,7 @@ export class Backlog {
   private position: number;
   private spooledTo = 0;
   private fileBytes = 0;
+  private memory = 0;
   private writing: Promise<unknown> = Promise.resolve();
   private readonly path: string;
   private readonly limits: BacklogLimits;
@@ -33,29 +37,48 @@ export class Backlog {
     return this.fileBytes > this.limits.all;
   }
 
+  /** Whether so much is in memory that no more may come: the client does not confirm it, or the disk does not take it. */
+  get crowded(): boolean {
+    return this.memory > this.limits.memory;
+  }
+
   /** Keeps a line of the server; gives it as its client reads it. */
   add(line: string): string {
     const text = `${++this.position} ${line}\n`;
     this.kept.push({ position: this.position, text });
+    this.memory += text.length;
     return text;
   }
 
   /** The client has what it got up to a position for good. */
   acknowledge(position: number): void {
     const first = this.kept.findIndex((one) => one.position > position);
-    this.kept = first < 0 ? [] : this.kept.slice(first);
+    const confirmed = first < 0 ? this.kept.splice(0) : this.kept.splice(0, first);
+    this.memory -= lengthOf(confirmed);
     if (this.spooledTo === 0 || position < this.spooledTo) return;
     this.spooledTo = this.fileBytes = 0;
     void this.write(() => rm(this.path, { force: true }));
   }
 
-  /** Moves what is in memory to the file. */
+  /** Moves what is in memory to the file; what a full disk does not take stays, to be tried again. */
   spool(): Promise<unknown> {
-    const lines = this.kept.splice(0).filter(({ text }) => this.fileBytes < this.limits.deltas || !isDelta(text));
+    const taken = this.kept.splice(0);
+    const lines = taken.filter(({ text }) => this.fileBytes < this.limits.deltas || !isDelta(text));
     const text = lines.map((line) => line.text).join('');
     this.spooledTo = this.position;
-    this.fileBytes += Buffer.byteLength(text);
-    return text === '' ? this.writing : this.write(() => appendFile(this.path, text, { mode: 0o600 }));
+    if (text === '') return this.writing;
+    const bytes = Buffer.byteLength(text);
+    this.fileBytes += bytes;
+    this.memory -= lengthOf(taken);
+    return this.write(async () => {
+      try {
+        await appendWhole(this.path, text);
+      } catch {
+        this.kept.unshift(...lines);
+        this.memory += lengthOf(lines);
+        this.fileBytes -= bytes;
+      }
+    });
   }
 
   /** Gives everything that is not confirmed, oldest first; `write` may ask for a pause. */
@@ -75,6 +98,10 @@ export class Backlog {
 /** The lines of a backlog's file; none when there is no file. */
 export function readBacklog(path: string): AsyncGenerator<string> {
   return readLines(path, lineLimit);
+}
+
+function lengthOf(lines: readonly { readonly text: string }[]): number {
+  return lines.reduce((sum, { text }) => sum + text.length, 0);
 }
 
 function isDelta(text: string): boolean {

@@ -150,11 +150,20 @@ export class Keeper {
 
   private flush(): void {
     const text = this.outgoing.splice(0).join('');
-    if (!this.client || text === '') return;
+    if (!this.client || text === '') {
+      this.regulate();
+      return;
+    }
     this.client.write(text);
-    if (this.client.writableLength < waitingLimit) return;
-    this.child.stdout.pause();
-    this.client.once('drain', () => this.child.stdout.resume());
+    if (this.client.writableLength >= waitingLimit) this.client.once('drain', () => this.regulate());
+    this.regulate();
+  }
+
+  /** The server waits while too much of what it said is still to be taken, by the client or by the disk. */
+  private regulate(): void {
+    const waiting = this.client?.writableLength ?? 0;
+    if (waiting >= waitingLimit || this.backlog.crowded) this.child.stdout.pause();
+    else this.child.stdout.resume();
   }
 
   private tell(news: KeeperNews): void {
@@ -202,7 +211,7 @@ export class Keeper {
     before?.destroy();
     this.outgoing = [];
     // The older one may have held it up.
-    this.child.stdout.resume();
+    this.regulate();
     await this.backlog.replay((text) => (socket.write(text) ? undefined : drained(socket)));
     if (socket.destroyed) {
       this.detach();
@@ -216,7 +225,7 @@ export class Keeper {
     this.client = null;
     this.outgoing = [];
     this.detachedAt = performance.now();
-    this.child.stdout.resume();
+    this.regulate();
     this.look();
   }
 
@@ -230,8 +239,10 @@ export class Keeper {
   }
 
   private obey(command: KeeperCommand): void {
-    if ('acknowledge' in command) this.backlog.acknowledge(command.acknowledge);
-    else if ('keepMs' in command) this.keepMs = command.keepMs;
+    if ('acknowledge' in command) {
+      this.backlog.acknowledge(command.acknowledge);
+      this.regulate();
+    } else if ('keepMs' in command) this.keepMs = command.keepMs;
     else if ('end' in command) void this.end(command.end);
   }
 
@@ -239,7 +250,7 @@ export class Keeper {
   private look(): void {
     // What is moved to the file while it is read would not be heard.
     if (this.client || this.ending || this.attaching > 0) return;
-    void this.backlog.spool();
+    void this.backlog.spool().then(() => this.regulate());
     const awayMs = performance.now() - this.detachedAt;
     const isLate = awayMs >= (this.keepMs ?? longestMs);
     const isDone = awayMs >= (this.hadClient ? settleMs : firstClientMs) && !this.work.working;

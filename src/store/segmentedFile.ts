@@ -1,5 +1,6 @@
 import { open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join, parse } from 'node:path';
+import { appendWhole } from '../base/appendWhole';
 import { lineLimit } from '../base/lineSplitter';
 import { readLines } from '../base/readText';
 import type { JournalPart } from '../core/ports';
@@ -124,20 +125,6 @@ async function readPart(path: string, position: number, length: number): Promise
   try {
     const { buffer, bytesRead } = await file.read(Buffer.alloc(length), 0, length, position);
     return buffer.subarray(0, bytesRead);
-  } finally {
-    await file.close();
-  }
-}
-
-/** Appends all of a text or nothing: what a full disk took of it is taken back, so that it can be tried again. */
-async function appendWhole(path: string, text: string): Promise<void> {
-  const file = await open(path, 'a', 0o600);
-  try {
-    const { size } = await file.stat();
-    await file.appendFile(text).catch(async (error: unknown) => {
-      await file.truncate(size).catch(() => undefined);
-      throw error;
-    });
   } finally {
     await file.close();
   }

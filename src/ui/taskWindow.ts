@@ -1,7 +1,8 @@
 import * as vscode from 'vscode';
 import { userDataDir } from '../base/userDirs';
 import { DisposableStore } from '../core/disposable';
-import { messageOf } from '../core/errors';
+import { tellListenerBugs } from '../core/emitter';
+import { messageOf, stackOf } from '../core/errors';
 import type { Log } from '../core/ports';
 import { trustNotice } from '../core/trustNotice';
 import { describeFindings, Worker, type WorkerOptions, writeLauncher } from '../worker';
@@ -53,6 +54,7 @@ export class TaskWindow implements vscode.Disposable {
     const { channel, context } = options;
     this.options = options;
     this.log = (level, message) => channel[level](message);
+    tellListenerBugs((error) => this.log('error', stackOf(error)));
     // At once, so that an agent which asks early waits for the window and not in vain.
     this.endpoint = new McpEndpoint(context, this.log);
     this.front = this.owned.add(
@@ -89,7 +91,7 @@ export class TaskWindow implements vscode.Disposable {
       this.worker = await Worker.create(this.workerOptions());
       this.front.attach(await this.attach(this.worker, this.shown));
     } catch (error) {
-      this.log('error', error instanceof Error ? (error.stack ?? error.message) : messageOf(error));
+      this.log('error', stackOf(error));
       this.shown.dispose();
       this.shown = new DisposableStore();
       for (const view of Object.values(ViewId)) this.shown.add(showNothing(view));

@@ -1,6 +1,5 @@
 import * as vscode from 'vscode';
-import { CallError, type CallErrorCode, messageOf } from '../core/errors';
-import type { Log } from '../core/ports';
+import { CallError, type CallErrorCode, messageOf, stackOf } from '../core/errors';
 import { CommandId, SettingId } from './ids';
 import { withoutLinks } from './plainText';
 
@@ -73,7 +72,7 @@ export async function tellError(
   more: readonly Remedy[] = [],
 ): Promise<void> {
   const isRefusal = error instanceof CallError;
-  if (!isRefusal) logBug(error, (level, message) => log[level](message));
+  if (!isRefusal) log.error(stackOf(error));
   const remedies = [...more, ...(isRefusal ? (advice[error.code].remedies ?? []) : [doctor, showLog(log)])];
   // Somebody else was first: that is news, and no error.
   const show = isRefusal && error.code === 'already_answered' ? 'showInformationMessage' : 'showErrorMessage';
@@ -81,10 +80,6 @@ export async function tellError(
   const text = `Codex Worker: ${withoutLinks(textForPerson(error))}`;
   const chosen = await vscode.window[show](text, ...remedies.map(({ title }) => title));
   await remedies.find(({ title }) => title === chosen)?.run();
-}
-
-function logBug(error: unknown, log: Log): void {
-  log('error', error instanceof Error ? (error.stack ?? error.message) : String(error));
 }
 
 function logIn(): void {

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -40,7 +40,7 @@ describe('what a client missed', () => {
   });
 
   it('leaves out streamed text when there is much of it, keeps the rest, and says when it is too much', async () => {
-    const backlog = new Backlog(path, 0, { deltas: 100, all: 200 });
+    const backlog = new Backlog(path, 0, { deltas: 100, all: 200, memory: 1_000 });
     backlog.add(`{"method":"x","params":"${'y'.repeat(100)}"}`);
     await backlog.spool();
     backlog.add('{"method":"item/agentMessage/delta","params":{}}');
@@ -53,6 +53,25 @@ describe('what a client missed', () => {
     backlog.add(`{"method":"x","params":"${'y'.repeat(100)}"}`);
     await backlog.spool();
     expect(backlog.full).toBe(true);
+  });
+
+  it('stays in memory while the disk does not take it, and holds the server up before that is too much', async () => {
+    const full = join(dir, 'none', 'backlog.jsonl');
+    const backlog = new Backlog(full, 0, { deltas: 1_000, all: 2_000, memory: 40 });
+    backlog.add('{"a":1}');
+    backlog.add('{"a":2}');
+    await backlog.spool();
+    expect(backlog.crowded).toBe(false);
+    backlog.add(`{"a":"${'x'.repeat(40)}"}`);
+    await backlog.spool();
+    expect([backlog.crowded, backlog.full]).toEqual([true, false]);
+    expect((await replayed(backlog)).map((text) => text.split(' ')[0])).toEqual(['1', '2', '3']);
+    await mkdir(join(dir, 'none'));
+    await backlog.spool();
+    expect(backlog.crowded).toBe(false);
+    expect((await replayed(backlog)).map((text) => text.split(' ')[0])).toEqual(['1', '2', '3']);
+    backlog.acknowledge(3);
+    expect(await replayed(backlog)).toEqual([]);
   });
 
   it('is nothing where there is no file', async () => {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
 import { stripVTControlCharacters } from 'node:util';
+import { LineSplitter } from '../base/lineSplitter';
 import { redact } from '../base/redaction';
 import type { Disposable } from '../core/disposable';
 import { Emitter } from '../core/emitter';
@@ -272,17 +273,22 @@ function aboutOf({ pid, keeperPid, purpose }: ServerProcess): Pick<Connection, '
 const noLineage =
   'Many Codex servers run on this machine, so this one got no mark of its own: a process that a task detaches from itself may go unseen.';
 
-/** Reads stderr for as long as the process lives, because a full pipe stalls it; gives its last line. */
+/** Characters of a line of Codex's log. */
+const stderrLineLimit = 64 * 1024;
+
+/** Reads stderr for as long as the process lives, because a full pipe stalls it; gives the line that says most. */
 function drain(child: ServerProcess, log: Log): () => string {
-  let last = '';
-  child.stderr.setEncoding('utf8');
-  child.stderr.on('data', (text: string) => {
-    for (const line of text.split('\n').filter((part) => part.trim() !== '')) {
-      last = redact(stripVTControlCharacters(line)).slice(0, 500);
-      log('debug', `codex: ${last}`);
-    }
-  });
-  return () => last;
+  let [last, error] = ['', ''];
+  const onLine = (line: string): void => {
+    last = redact(stripVTControlCharacters(line)).slice(0, 500);
+    if (/^error:/i.test(last)) error = last;
+    log('debug', `codex: ${last}`);
+  };
+  const splitter = new LineSplitter(onLine, () => undefined, stderrLineLimit);
+  child.stderr.on('data', (chunk: Buffer | string) => splitter.push(Buffer.from(chunk)));
+  child.stderr.once('end', () => splitter.end());
+  // A trace comes after it.
+  return () => error || last;
 }
 
 export function unavailable(message: string, cause: unknown): CallError {

@@ -1,3 +1,5 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { firstLine } from '../core/boundedText';
 import { BoundedMap } from '../core/boundedMap';
 import { DisposableStore } from '../core/disposable';
 import { Emitter } from '../core/emitter';
@@ -18,6 +20,7 @@ import { isKnown, mapNotification } from './eventMapper';
 import type { CodexBinary } from './findCodex';
 import {
   accountResult,
+  configWarningParams,
   modelListResult,
   noticeParams,
   rateLimitsParams,
@@ -70,6 +73,8 @@ export class CodexAgent implements Agent {
   private readonly limitsEmitter = this.owned.add(new Emitter<undefined>());
   readonly onDidChangeLimits = this.limitsEmitter.event;
   private loggedIn = false;
+  /** What the server that runs could not read of its configuration. */
+  private brokenConfig: string | null = null;
   private connecting: Promise<Connection> | null = null;
   private modelList: Promise<readonly ModelInfo[] | undefined> | null = null;
   private readonly options: CodexAgentOptions;
@@ -97,6 +102,30 @@ export class CodexAgent implements Agent {
   }
 
   async ready(sandbox: Sandbox, cwd: string): Promise<void> {
+    try {
+      await this.readyNow(sandbox, cwd);
+    } catch (error) {
+      // A broken configuration shows in many ways; what Codex says of it is the reason.
+      await this.connect().catch(() => undefined);
+      if (this.brokenConfig === null) await delay(configWarningMs);
+      await this.assertConfig();
+      throw error;
+    }
+    await this.assertConfig();
+  }
+
+  /** Codex goes on with defaults, which are not what the person wants. A running one keeps what it has read. */
+  private async assertConfig(): Promise<void> {
+    const said = this.brokenConfig;
+    if (said === null) return;
+    if (![...this.threads.values()].some(({ active }) => active)) await this.stop();
+    throw new CallError('codex_unavailable', `The configuration of Codex is broken: ${said}`, {
+      hint: 'Correct that file, then try again.',
+      retryable: true,
+    });
+  }
+
+  private async readyNow(sandbox: Sandbox, cwd: string): Promise<void> {
     const [{ rpc }] = await Promise.all([this.connect(), this.probe(sandbox, cwd)]);
     const { gate = noInnerGate, env = {} } = this.options;
     if (gate.holds) await gatedConfigFor(rpc, cwd, gate, env);
@@ -293,8 +322,13 @@ export class CodexAgent implements Agent {
     if (thread) this.tell(thread, method, params, { json, position });
     else if (method === 'account/updated') this.loggedIn = false;
     else if (method === 'account/rateLimits/updated') this.setLimits(params);
-    else if (warnings.has(method)) this.options.log('warn', `codex: ${warningText(params)}`);
+    else if (warnings.has(method)) this.notice(method, params);
     else if (!isKnown(method)) this.logOnce(method, `Codex sent "${method}", which this version does not know.`);
+  }
+
+  private notice(method: string, params: unknown): void {
+    this.options.log('warn', `codex: ${warningText(params)}`);
+    if (method === 'configWarning') this.brokenConfig = brokenConfigOf(params) ?? this.brokenConfig;
   }
 
   /** An update that leaves a window out says nothing about it. */
@@ -409,6 +443,7 @@ export class CodexAgent implements Agent {
   }
 
   private onExit(): void {
+    this.brokenConfig = null;
     this.loggedIn = false;
     this.modelList = null;
     for (const thread of this.threads.values()) thread.lost();
@@ -445,6 +480,16 @@ function ask(request: ServerRequest, { turnId, question, wire, cancels }: CodexQ
 }
 
 /** Of no thread. */
+/** Codex says what is wrong with its configuration right after its start, in ms. */
+const configWarningMs = 300;
+
+/** The file, the line and what is wrong, where Codex could not read its configuration (seen with 0.169.0). */
+function brokenConfigOf(params: unknown): string | null {
+  const { summary, details, path } = configWarningParams.safeParse(params).data ?? {};
+  if (path === undefined || !summary?.startsWith('Invalid configuration')) return null;
+  return firstLine(details ?? path, 500);
+}
+
 const warnings = new Set(['warning', 'configWarning', 'deprecationNotice', 'error']);
 
 /** Words of a warning, whichever of its fields hold them. */

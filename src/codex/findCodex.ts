@@ -43,49 +43,75 @@ async function isExecutable(path: string): Promise<boolean> {
   }
 }
 
-/** Finds Codex's own program and checks its version. Throws `codex_not_found` or `codex_too_old`. */
+/**
+ * Finds Codex's own program and checks its version; one that does not run, or is too old, is passed over for a good one that
+ * comes after it. Throws `codex_not_found` or `codex_too_old`, which is about the first that was found.
+ */
 export async function findCodex(place: SearchPlace): Promise<CodexBinary> {
-  const found = await locate(place);
+  let first: CallError | undefined;
+  for await (const found of candidates(place)) {
+    const result = found instanceof CallError ? found : await examined(found);
+    if (!(result instanceof CallError)) return result;
+    first ??= result;
+  }
+  throw first ?? new CallError('codex_not_found', 'The Codex CLI is not installed.', { hint: howToInstall });
+}
+
+async function examined(found: Candidate): Promise<CodexBinary | CallError> {
   const { stdout, stderr, exitCode } = await run(found.path, ['--version'], { timeoutMs: 10_000 });
   const version = /(?<!\d)\d+\.\d+\.\d+\S*/.exec(stdout)?.[0];
   if (exitCode !== 0 || version === undefined) {
-    throw new CallError('codex_not_found', `"${found.path}" is not a Codex CLI that runs here: ${firstWords(stderr)}`, {
-      hint: howToInstall,
-    });
+    if (stderr.includes('Missing optional dependency')) return incomplete(found.path);
+    const message = `"${found.path}" is not a Codex CLI that runs here: ${tellingLine(stderr)}`;
+    return new CallError('codex_not_found', message, { hint: howToInstall });
   }
-  if (isOlder(version, minimumVersion)) {
-    throw new CallError('codex_too_old', `Codex ${version} at "${found.path}" is too old.`, {
-      hint: `Update it to ${minimumVersion} or later: npm install -g @openai/codex.`,
-    });
-  }
-  return { ...found, version };
+  if (!isOlder(version, minimumVersion)) return { ...found, version };
+  return new CallError('codex_too_old', `Codex ${version} at "${found.path}" is too old.`, {
+    hint: `Update it to ${minimumVersion} or later: npm install -g @openai/codex.`,
+  });
 }
 
 const howToInstall =
   'Install it with "npm install -g @openai/codex", or set "codexWorker.codexPath" (--codex-path for the program) to its file.';
 
-async function locate(place: SearchPlace): Promise<{ path: string; source: string }> {
+type Candidate = Pick<CodexBinary, 'path' | 'source'>;
+
+/** npm leaves optional packages out when it is told so, or when they could not be fetched. */
+function incomplete(file: string): CallError {
+  const { platform, arch } = process;
+  return new CallError(
+    'codex_not_found',
+    `"${file}" starts Codex's npm package, whose program for this machine is missing.`,
+    {
+      hint: `npm left out the package "@openai/codex-${platform}-${arch}": run "npm install -g @openai/codex --include=optional".`,
+    },
+  );
+}
+
+/** Programs in the order in which they count; an error stands for a launcher whose program is missing. */
+async function* candidates(place: SearchPlace): AsyncGenerator<Candidate | CallError> {
   if (place.configured !== null) {
     const path = await runnable(place, place.configured);
-    if (path !== null) return { path, source: 'the setting codexWorker.codexPath or --codex-path' };
-    const exists = await place.isExecutable(place.configured);
-    const message = exists
-      ? `"${place.configured}" starts Codex's npm package, whose program for this machine is missing.`
-      : `There is no program at "${place.configured}".`;
-    throw new CallError('codex_not_found', message, { hint: howToInstall });
+    if (path !== null) yield { path, source: 'the setting codexWorker.codexPath or --codex-path' };
+    else if (await place.isExecutable(place.configured)) yield incomplete(place.configured);
+    else {
+      const message = `There is no program at "${place.configured}".`;
+      yield new CallError('codex_not_found', message, { hint: howToInstall });
+    }
+    return;
   }
   const path = paths(place);
   const names = place.platform === 'win32' ? ['codex.exe', 'codex.cmd'] : ['codex'];
   for (const dir of place.searchPath.split(path.delimiter).filter((part) => part !== '')) {
-    for (const name of names) {
-      const program = await runnable(place, path.join(dir, name));
-      if (program !== null) return { path: program, source: 'PATH' };
+    for (const file of names.map((name) => path.join(dir, name))) {
+      const program = await runnable(place, file);
+      if (program !== null) yield { path: program, source: 'PATH' };
+      else if (await place.isExecutable(file)) yield incomplete(file);
     }
   }
   for (const program of extensionCandidates(place)) {
-    if (await place.isExecutable(program)) return { path: program, source: 'the OpenAI extension' };
+    if (await place.isExecutable(program)) yield { path: program, source: 'the OpenAI extension' };
   }
-  throw new CallError('codex_not_found', 'The Codex CLI is not installed.', { hint: howToInstall });
 }
 
 /**
@@ -152,7 +178,9 @@ export function isOlder(version: string, minimum: string): boolean {
   return false;
 }
 
-function firstWords(text: string): string {
-  const last = text.trim().split('\n').at(-1) ?? '';
-  return last === '' ? 'it did not say why.' : last.slice(0, 300);
+/** The line of an error's output that says most: Node puts its version last. */
+function tellingLine(text: string): string {
+  const lines = text.trim().split('\n');
+  const line = lines.find((one) => /error/i.test(one)) ?? lines.at(-1) ?? '';
+  return line === '' ? 'it did not say why.' : line.trim().slice(0, 300);
 }

@@ -241,6 +241,13 @@ const usageWindow = z
     resetsAt: z.number().nullish(),
   })
   .nullish();
+/** `details` names file, line and column; there is a `path` where a file could not be read (seen with 0.169.0). */
+export const configWarningParams = z.object({
+  summary: z.string(),
+  details: z.string().nullish(),
+  path: z.string().optional(),
+});
+
 export const rateLimitsParams = z.object({ rateLimits: z.object({ primary: usageWindow, secondary: usageWindow }) });
 
 export const noticeParams = z.object({

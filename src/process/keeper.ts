@@ -43,6 +43,8 @@ const attachLimitMs = 2_000;
 const helloLimitMs = 5_000;
 /** Bytes that wait for a client beyond which the server is not read on. */
 const waitingLimit = 32 * 1024 * 1024;
+/** Characters. */
+const unheardLimit = 8_192;
 const sweepLimitMs = 1_500;
 const sweepGraceMs = 250;
 const sweepEveryMs = 20;
@@ -61,6 +63,8 @@ export class Keeper {
   private hadClient = false;
   private outgoing: string[] = [];
   private ending = false;
+  /** What the server wrote to its log while no client was there, the end of it. */
+  private unheard = '';
   /** Clients that are being told what they missed. */
   private attaching = 0;
   private attached: Promise<unknown> = Promise.resolve();
@@ -139,7 +143,10 @@ export class Keeper {
       this.flush();
     });
     this.child.stderr.setEncoding('utf8');
-    this.child.stderr.on('data', (text: string) => this.tell({ stderr: text }));
+    this.child.stderr.on('data', (text: string) => {
+      if (this.client) this.tell({ stderr: text });
+      else this.unheard = (this.unheard + text).slice(-unheardLimit);
+    });
   }
 
   private fromServer(line: string): void {
@@ -218,6 +225,9 @@ export class Keeper {
       return;
     }
     this.client = socket;
+    // Why it did not start, maybe.
+    if (this.unheard !== '') this.tell({ stderr: this.unheard });
+    this.unheard = '';
     this.tell({ caughtUp: true });
   }
 

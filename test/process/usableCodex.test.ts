@@ -1,10 +1,11 @@
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { findCodex, thisMachine } from '../../src/codex/findCodex';
 import { writeCodexHome } from '../../src/demo/codexHome';
 import type { Worker } from '../../src/worker';
-import { type CodexRig, startCodexRig, startWorker } from '../rig/codexRig';
+import { type CodexRig, launcherPath, startCodexRig, startWorker } from '../rig/codexRig';
 import { until } from '../rig/until';
 
 let rig: CodexRig;
@@ -146,3 +147,52 @@ it('twenty tasks at once look for Codex once, and try its sandbox once', async (
   const made = (await readFile(calls, 'utf8')).trim().split('\n');
   expect(made.sort()).toEqual(['--version', 'app-server', 'sandbox']);
 });
+
+it('a broken configuration is told by file and line, whatever else it brings about, and is read again once it is mended', async () => {
+  const codexHome = join(rig.dir, 'broken-home');
+  await writeCodexHome(codexHome, { modelUrl: rig.model.url });
+  const config = join(codexHome, 'config.toml');
+  const text = await readFile(config, 'utf8');
+  const line = text.split('\n').length + 1;
+  for (const sandbox of ['workspace-write', 'danger-full-access'] as const) {
+    await writeFile(config, `${text}\nthis is = = not toml\n`);
+    await worker?.shutDown();
+    expect(await refusal({ env: { CODEX_HOME: codexHome } }, sandbox)).toMatchObject({
+      code: 'codex_unavailable',
+      message: expect.stringContaining(`${config}:${line}:`) as string,
+      hint: 'Correct that file, then try again.',
+    });
+    await writeFile(config, text);
+    expect(await worker!.tasks.spawn({ prompt: 'say hi', sandbox }, 'test')).toMatchObject({ status: 'submitted' });
+  }
+});
+
+it.each([true, false])('why Codex did not start is told (kept by a keeper: %s)', async (isKept) => {
+  const missing = join(rig.dir, 'no-home');
+  const keep = isKept ? { keepMs: () => 1_000 } : {};
+  worker = await startWorker({ ...rig, env: { CODEX_HOME: missing } }, keep);
+  await expect(worker.tasks.spawn({ prompt: 'say hi', sandbox: 'danger-full-access' }, 'test')).rejects.toMatchObject({
+    code: 'codex_unavailable',
+    message: expect.stringContaining(`CODEX_HOME points to "${missing}"`) as string,
+  });
+});
+
+it('a launcher whose program is missing is told as that, and passed over for a good one behind it', async () => {
+  const [broken, shim] = [join(rig.dir, 'broken-npm'), join(rig.dir, 'shim-npm')];
+  const launcher = join(broken, 'lib/@openai/codex/bin/codex.js');
+  await mkdir(join(launcher, '..'), { recursive: true });
+  await mkdir(shim);
+  await writeFile(launcher, '#!/usr/bin/env node\n', { mode: 0o755 });
+  await symlink(launcher, join(broken, 'codex'));
+  const script = '#!/bin/sh\necho "Error: Missing optional dependency @openai/codex-linux-x64" >&2\necho "Node.js v20" >&2\nexit 1\n';
+  await writeFile(join(shim, 'codex'), script, { mode: 0o755 });
+  const find = (...dirs: readonly string[]) => findCodex({ ...thisMachine(null, null), searchPath: dirs.join(':') });
+  for (const dir of [broken, shim]) {
+    await expect(find(dir)).rejects.toMatchObject({
+      code: 'codex_not_found',
+      message: `"${join(dir, 'codex')}" starts Codex's npm package, whose program for this machine is missing.`,
+      hint: expect.stringContaining('--include=optional') as string,
+    });
+  }
+  expect(await find(broken, shim, dirname(launcherPath))).toMatchObject({ source: 'PATH' });
+}); // prettier-ignore

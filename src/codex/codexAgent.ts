@@ -21,6 +21,7 @@ import type { CodexBinary } from './findCodex';
 import {
   accountResult,
   configWarningParams,
+  mcpStartupParams,
   modelListResult,
   noticeParams,
   rateLimitsParams,
@@ -73,6 +74,7 @@ export class CodexAgent implements Agent {
   private readonly limitsEmitter = this.owned.add(new Emitter<undefined>());
   readonly onDidChangeLimits = this.limitsEmitter.event;
   private loggedIn = false;
+  private readonly startingServers = new Set<string>();
   /** What the server that runs could not read of its configuration. */
   private brokenConfig: string | null = null;
   private connecting: Promise<Connection> | null = null;
@@ -243,6 +245,7 @@ export class CodexAgent implements Agent {
       onDispose,
       gate,
       env,
+      startingServers: () => [...this.startingServers],
     };
     return new CodexThread(spec, sink, parts);
   }
@@ -319,11 +322,19 @@ export class CodexAgent implements Agent {
   private onNotification(method: string, params: unknown, json: string, position: number | null): void {
     const thread = this.threadOf(params);
     if (thread?.isOld(position)) return;
+    if (method === 'mcpServer/startupStatus/updated') this.noteServer(params);
     if (thread) this.tell(thread, method, params, { json, position });
     else if (method === 'account/updated') this.loggedIn = false;
     else if (method === 'account/rateLimits/updated') this.setLimits(params);
     else if (warnings.has(method)) this.notice(method, params);
     else if (!isKnown(method)) this.logOnce(method, `Codex sent "${method}", which this version does not know.`);
+  }
+
+  private noteServer(params: unknown): void {
+    const { name, status } = mcpStartupParams.safeParse(params).data ?? {};
+    if (name === undefined) return;
+    if (status === 'starting' && this.startingServers.size < startingServersLimit) this.startingServers.add(name);
+    else this.startingServers.delete(name);
   }
 
   private notice(method: string, params: unknown): void {
@@ -444,6 +455,7 @@ export class CodexAgent implements Agent {
 
   private onExit(): void {
     this.brokenConfig = null;
+    this.startingServers.clear();
     this.loggedIn = false;
     this.modelList = null;
     for (const thread of this.threads.values()) thread.lost();
@@ -482,6 +494,7 @@ function ask(request: ServerRequest, { turnId, question, wire, cancels }: CodexQ
 /** Of no thread. */
 /** Codex says what is wrong with its configuration right after its start, in ms. */
 const configWarningMs = 300;
+const startingServersLimit = 100;
 
 /** The file, the line and what is wrong, where Codex could not read its configuration (seen with 0.169.0). */
 function brokenConfigOf(params: unknown): string | null {

@@ -14,6 +14,8 @@ import { ThreadText } from './threadText';
 
 /** Limits of the steps of a stop, in ms; with the 1.5 s of `TaskProcesses.end` they stay below 5 s together. */
 const loadLimitMs = 500;
+/** A required MCP server of the person's may take its time: Codex waits as long as `startup_timeout_sec` says. */
+const openLimitMs = 120_000;
 const interruptLimitMs = 2_000;
 const interruptEveryMs = 100;
 const cleanLimitMs = 800;
@@ -38,6 +40,8 @@ export interface ThreadParts {
   readonly dynamicTools: readonly unknown[];
   /** How long a thread stays loaded after its turn, in ms. Codex starts turns of its own 8 ms after one (seen). */
   readonly lingerMs: number;
+  /** MCP servers of the person's that Codex is starting now. */
+  readonly startingServers: () => readonly string[];
   /** Nobody will use the thread any more. */
   readonly onDispose: (thread: CodexThread) => void;
 }
@@ -121,8 +125,14 @@ export class CodexThread implements AgentThread {
     const own = { ...(dynamicTools.length > 0 ? { dynamicTools } : {}), config };
     const isGated = this.parts.gate.holds;
     const params = { cwd, sandbox, approvalPolicy, developerInstructions, model, ...own, ...this.gated() };
-    const answer = connection.rpc.request('thread/start', params).catch((error: unknown) => {
-      throw this.explained(error);
+    const { rpc } = connection;
+    // What came too late would stay loaded, with its MCP servers.
+    const onLate = (result: unknown): void => {
+      const threadId = threadResult.safeParse(result).data?.thread.id;
+      rpc.request('thread/unsubscribe', { threadId }).catch(() => undefined);
+    };
+    const answer = rpc.request('thread/start', params, openLimitMs, onLate).catch((error: unknown) => {
+      throw this.explained(error instanceof RpcLostError && !rpc.closed ? this.tooSlow(error) : error);
     });
     const result = threadResult.parse(await answer);
     this.id = result.thread.id;
@@ -130,6 +140,15 @@ export class CodexThread implements AgentThread {
     this.reasoning = result.reasoningEffort ?? null;
     this.loadedGated = isGated;
     this.connection = connection;
+  }
+
+  private tooSlow(cause: RpcLostError): TaskFailedError {
+    const names = this.parts.startingServers().map((name) => `"${name}"`);
+    const why = names.length === 0 ? '' : ` It waits for the MCP server ${names.join(', ')}.`;
+    const hint =
+      'Spawn the task again. Where a server of config.toml is at fault, have the person mend it or take "required" off it.';
+    const message = `Codex did not begin the thread within ${openLimitMs / 1_000} s.${why}`;
+    return new TaskFailedError({ code: 'internal', message, retryable: true, hint }, cause);
   }
 
   async startTurn(input: TurnInput): Promise<void> {

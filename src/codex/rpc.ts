@@ -1,5 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 import { LineSplitter, lineLimit } from '../base/lineSplitter';
+import { BoundedMap } from '../core/boundedMap';
 import { controlMark } from '../process/keeperProtocol';
 import { envelopeSchema, type RequestId } from './protocol';
 
@@ -66,6 +67,7 @@ export const invalidRequest = -32600;
 const overloaded = -32001;
 const overloadedTries = 6;
 const waitingLimit = 5_000;
+const lateLimit = 100;
 /** A chunk of this size or more says that there is more to come, in bytes. */
 const floodBytes = 16 * 1024;
 
@@ -80,6 +82,8 @@ interface Call {
 export class RpcPeer {
   private readonly calls = new Map<RequestId, Call>();
   private readonly waiting: (() => void)[] = [];
+  /** What to do with answers that nobody waits for any more, oldest first. */
+  private readonly late = new BoundedMap<RequestId, (result: unknown) => void>(lateLimit);
   private nextId = 1;
   private closedBy: RpcLostError | null = null;
 
@@ -109,11 +113,19 @@ export class RpcPeer {
     });
   }
 
-  /** Rejects with `RpcError` for the other side's refusal, and with `RpcLostError` when no answer came in time. */
-  async request(method: string, params: unknown, timeoutMs = this.options.requestTimeoutMs): Promise<unknown> {
+  /**
+   * Rejects with `RpcError` for the other side's refusal, and with `RpcLostError` when no answer came in time, the wait for a
+   * slot included; `onLate` gets a result that comes all the same.
+   */
+  async request(
+    method: string,
+    params: unknown,
+    timeoutMs = this.options.requestTimeoutMs,
+    onLate?: (result: unknown) => void,
+  ): Promise<unknown> {
     for (let attempt = 1; ; attempt++) {
       try {
-        return await this.send(method, params, timeoutMs);
+        return await this.send(method, params, timeoutMs, onLate);
       } catch (error) {
         const retry = error instanceof RpcError && error.code === overloaded && attempt < overloadedTries;
         if (!retry) throw error;
@@ -139,23 +151,41 @@ export class RpcPeer {
     for (const wake of this.waiting.splice(0)) wake();
   }
 
-  private async send(method: string, params: unknown, timeoutMs: number): Promise<unknown> {
-    if (this.calls.size >= this.options.maxInFlight) await this.untilFree(method);
+  private async send(
+    method: string,
+    params: unknown,
+    timeoutMs: number,
+    onLate?: (result: unknown) => void,
+  ): Promise<unknown> {
+    const started = performance.now();
+    if (this.calls.size >= this.options.maxInFlight) await this.untilFree(method, timeoutMs);
+    const leftMs = Math.max(0, timeoutMs - (performance.now() - started));
     if (this.closedBy) throw this.closedBy;
     const { idPrefix } = this.options;
     const id = idPrefix === undefined ? this.nextId++ : `${idPrefix}${this.nextId++}`;
     return new Promise((resolve, reject) => {
       const onTimeout = (): void => {
+        if (onLate) this.late.set(id, onLate);
         this.settle(id, () => reject(new RpcLostError(`Codex did not answer ${method} within ${timeoutMs} ms.`)));
       };
-      this.calls.set(id, { method, resolve, reject, timer: setTimeout(onTimeout, timeoutMs) });
+      this.calls.set(id, { method, resolve, reject, timer: setTimeout(onTimeout, leftMs) });
       this.write({ id, method, params });
     });
   }
 
-  private untilFree(method: string): Promise<void> {
+  private untilFree(method: string, timeoutMs: number): Promise<void> {
     if (this.waiting.length >= waitingLimit) throw new RpcLostError(`Too many requests wait for Codex: ${method}.`);
-    return new Promise((resolve) => this.waiting.push(resolve));
+    return new Promise((resolve, reject) => {
+      const wake = (): void => {
+        clearTimeout(timer);
+        resolve();
+      };
+      const timer = setTimeout(() => {
+        this.waiting.splice(this.waiting.indexOf(wake), 1);
+        reject(new RpcLostError(`Codex had no time for ${method} within ${timeoutMs} ms.`));
+      }, timeoutMs);
+      this.waiting.push(wake);
+    });
   }
 
   private settle(id: RequestId, how: () => void): void {
@@ -216,6 +246,8 @@ export class RpcPeer {
   ): void {
     const call = this.calls.get(id);
     if (!call) {
+      const onLate = this.late.take(id);
+      if (onLate && !answer.error) { onLate(answer.result); return; }
       this.handlers.onTrouble(`An answer came too late or to nothing, id ${id}.`);
       return;
     }

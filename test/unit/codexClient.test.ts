@@ -89,6 +89,32 @@ describe('the RPC peer', () => {
     expect(trouble).toEqual(['An answer came too late or to nothing, id 1.']);
   });
 
+  it('hands what comes too late to whoever wanted to know, once', async () => {
+    const [late, told]: [unknown[], string[]] = [[], []];
+    const request = peer.request('slow', {}, 500, (result) => late.push(result));
+    request.catch((error: unknown) => told.push(String(error)));
+    await vi.advanceTimersByTimeAsync(500);
+    expect(told).toEqual([expect.stringContaining('within 500 ms')]);
+    await answer({ id: 1, result: { x: 1 } });
+    await answer({ id: 1, result: { x: 2 } });
+    expect([late, trouble]).toEqual([[{ x: 1 }], ['An answer came too late or to nothing, id 1.']]);
+  });
+
+  it('counts the wait for a slot in the time limit, and lets the others go on', async () => {
+    const told: string[] = [];
+    const ask = (method: string, ms: number): void =>
+      void peer.request(method, {}, ms).catch((error: unknown) => told.push(String(error)));
+    for (const method of ['a', 'b']) ask(method, 900);
+    ask('c', 300);
+    ask('d', 800);
+    await vi.advanceTimersByTimeAsync(300);
+    expect(told).toEqual(['RpcLostError: Codex had no time for c within 300 ms.']);
+    await answer({ id: 1, result: 1 });
+    expect(sent.map(({ method }) => method)).toEqual(['a', 'b', 'd']);
+    await vi.advanceTimersByTimeAsync(510);
+    expect(told.at(-1)).toBe('RpcLostError: Codex did not answer d within 800 ms.');
+  });
+
   it('sends no more at once than its cap', async () => {
     const all = Promise.all(['a', 'b', 'c'].map((method) => peer.request(method, {})));
     await vi.advanceTimersByTimeAsync(0);

@@ -43,7 +43,7 @@ describe('the RPC peer', () => {
   let peer: RpcPeer;
 
   beforeEach(() => {
-    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     input = new PassThrough();
     const output = new PassThrough();
     [sent, requests, notes, trouble] = [[], [], [], []];

@@ -6,6 +6,7 @@ import { taskMarker, type TaskProcesses } from '../process/taskProcesses';
 import type { InnerGate } from '../core/innerGate';
 import type { AppServer, Connection } from './appServer';
 import { crashed } from './codexErrors';
+import { withoutOwnServers } from './ownServers';
 import { gatedConfigFor, gatedParams, stillUngated } from './gatedThreads';
 import { loadedThreadsResult, threadResult, turnResult } from './protocol';
 import { invalidRequest, RpcError, RpcLostError, type RpcPeer } from './rpc';
@@ -349,7 +350,11 @@ export class CodexThread implements AgentThread {
 
   private async config({ rpc }: Connection): Promise<Record<string, unknown>> {
     const { gate, env } = this.parts;
-    const gated = gate.holds ? await gatedConfigFor(rpc, this.spec.cwd, gate, env) : {};
+    const { cwd } = this.spec;
+    const [gated, own] = await Promise.all([
+      gate.holds ? gatedConfigFor(rpc, cwd, gate, env) : {},
+      withoutOwnServers(rpc, cwd),
+    ]);
     return {
       [`shell_environment_policy.set.${taskMarker}`]: this.spec.taskId,
       // With goals the server starts turns by itself, 50 in 3 s (seen with 0.169.0).
@@ -368,6 +373,7 @@ export class CodexThread implements AgentThread {
       'features.tool_call_mcp_elicitation': true,
       ...this.parts.config,
       ...gated,
+      ...own,
     };
   }
 

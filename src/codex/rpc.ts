@@ -247,7 +247,10 @@ export class RpcPeer {
     const call = this.calls.get(id);
     if (!call) {
       const onLate = this.late.take(id);
-      if (onLate && !answer.error) { onLate(answer.result); return; }
+      if (onLate && !answer.error) {
+        onLate(answer.result);
+        return;
+      }
       this.handlers.onTrouble(`An answer came too late or to nothing, id ${id}.`);
       return;
     }

@@ -45,12 +45,16 @@ export async function gatedConfigFor(
   cwd: string,
   gate: InnerGate,
   env: Readonly<Record<string, string | undefined>>,
+  platform = process.platform,
 ): Promise<Readonly<Record<string, unknown>>> {
-  const holes = await allowingRules(env, cwd);
+  const holes = [...(await allowingRules(env, cwd)), ...(platform === 'win32' ? [windowsShells] : [])];
   const { config, unseen } = await askingServers(rpc, cwd);
   if (gate.refusesUnseen && holes.length + unseen.length > 0) throw unenforceable([...holes, ...unseen]);
   return { ...gatedConfig, ...config };
 }
+
+/** Rules on programs look into the scripts of POSIX shells. */
+const windowsShells = 'on Windows commands run in PowerShell or cmd, whose scripts the policy cannot read';
 
 function unenforceable(holes: readonly string[]): CallError {
   return new CallError(

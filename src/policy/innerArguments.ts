@@ -79,9 +79,11 @@ function commandCall({ command, cwd, reason }: CommandQuestion): Pick<InnerCall,
 
 type CommandQuestion = RequestQuestion & { type: 'command_approval' };
 
-/** `rm` for `/bin/rm`. */
-function nameOf(program: string): string {
-  return program.split('/').at(-1) ?? program;
+/** `rm` for `/bin/rm`, and `powershell` for `C:\\…\\PowerShell.EXE`. */
+export function nameOf(program: string): string {
+  const name = program.split('/').at(-1) ?? program;
+  const isWindows = /\.(?:exe|cmd|bat|com)$/i.test(name);
+  return isWindows ? (name.split('\\').at(-1) ?? name).slice(0, -4).toLowerCase() : name;
 }
 
 function fileArguments(

@@ -146,9 +146,16 @@ function compilePattern(source: string, flags = 0): RE2JS {
   }
 }
 
-function globs(value: unknown): (actual: string) => boolean {
-  const compiled = texts(value).map((glob) => compilePattern(patternOfGlob(glob), RE2JS.DOTALL));
-  return (actual) => compiled.some((one) => one.matcher(actual).find());
+/** On Windows a path comes with backslashes and in any case, and a glob is written with slashes. */
+export function globs(value: unknown, platform = process.platform): (actual: string) => boolean {
+  const isWindows = platform === 'win32';
+  const flags = RE2JS.DOTALL | (isWindows ? RE2JS.CASE_INSENSITIVE : 0);
+  const slashed = (text: string): string => (isWindows ? text.replaceAll('\\', '/') : text);
+  const compiled = texts(value).map((glob) => compilePattern(patternOfGlob(slashed(glob)), flags));
+  return (actual) => {
+    const text = slashed(actual);
+    return compiled.some((one) => one.matcher(text).find());
+  };
 }
 
 /** `*` and `?` stay within a part of a path, `**` does not, `{a,b}` is one of several. */

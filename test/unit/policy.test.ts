@@ -5,6 +5,11 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { letsCommandsRun } from '../../src/codex/execRules';
+import { gatedConfigFor } from '../../src/codex/gatedThreads';
+import type { RpcPeer } from '../../src/codex/rpc';
+import { noInnerGate } from '../../src/core/innerGate';
+import { nameOf } from '../../src/policy/innerArguments';
+import { globs } from '../../src/policy/operators';
 import { Counters } from '../../src/policy/counters';
 import { type Action, type Circumstances, type Decision, evaluate } from '../../src/policy/evaluate';
 import type { Policy } from '../../src/policy/policy';
@@ -522,4 +527,35 @@ it.each([
   ['', false],
 ])('a rule file of Codex with %j lets commands run: %s', (text, lets) => {
   expect(letsCommandsRun(text)).toBe(lets);
+});
+
+describe('on Windows', () => {
+  it.each([
+    ['**/.env', 'C:\\repo\\.env', true],
+    ['**/.env', 'c:\\repo\\sub\\.ENV', true],
+    ['C:/repo/*.ts', 'C:\\repo\\a.ts', true],
+    ['C:\\repo\\*.ts', 'C:/repo/a.ts', true],
+    ['C:/repo/*.ts', 'C:\\repo\\sub\\a.ts', false],
+  ])('the glob %s takes %s: %s', (glob, path, matches) => {
+    expect(globs(glob, 'win32')(path)).toBe(matches);
+  });
+
+  it('elsewhere a backslash is part of a name, and letters have their case', () => {
+    expect([globs('**/.env', 'linux')('a\\.env'), globs('*.md', 'linux')('A.MD')]).toEqual([false, false]);
+  });
+
+  it('a program is known without its path and its end', () => {
+    const programs = ['C:\\Windows\\PowerShell.EXE', '/usr/bin/bash.exe', 'npm.cmd', '/bin/rm', 'a\\b'];
+    expect(programs.map(nameOf)).toEqual(['powershell', 'bash', 'npm', 'rm', 'a\\b']);
+  });
+
+  it('rules for what happens inside a task are refused by name, for nobody reads those shells', async () => {
+    const rpc = { request: () => Promise.resolve({ config: {} }) } as unknown as RpcPeer;
+    const gate = { ...noInnerGate, holds: true, refusesUnseen: true };
+    await expect(gatedConfigFor(rpc, tmpdir(), gate, { CODEX_HOME: tmpdir() }, 'win32')).rejects.toMatchObject({
+      code: 'policy_unenforceable',
+      message: expect.stringContaining('on Windows commands run in PowerShell or cmd') as string,
+    });
+    await gatedConfigFor(rpc, tmpdir(), { ...gate, refusesUnseen: false }, { CODEX_HOME: tmpdir() }, 'win32');
+  });
 });

@@ -159,7 +159,10 @@ it('a person messages a task, copies its id, cancels all, restarts Codex and cle
   await workbench.newTask('Fix the failing test');
   await workbench.row('Allow to run: node --test?').waitFor();
   await workbench.approve('Allow to run: node --test?');
-  await workbench.statusBar().filter({ hasNotText: /running|need/ }).waitFor();
+  await workbench
+    .statusBar()
+    .filter({ hasNotText: /running|need/ })
+    .waitFor();
 });
 
 /** Of each story its own: a row of an earlier one must not be taken for it. */
@@ -259,7 +262,10 @@ it('a reload with the list hidden leaves the badge of a task that asks', async (
   await workbench.badge.filter({ hasText: '1' }).waitFor();
   await workbench.showTasks();
   await workbench.inline('Allow to run: touch badge.txt?', 'Reject');
-  await workbench.statusBar().filter({ hasNotText: /running|need/ }).waitFor();
+  await workbench
+    .statusBar()
+    .filter({ hasNotText: /running|need/ })
+    .waitFor();
 });
 
 it('the extension host is killed, and the three tasks at work are there as they were', async () => {

@@ -254,20 +254,6 @@ it('a person reloads the window and has three tasks at work as they were', async
   await seeThreeFinish('reloaded.txt');
 });
 
-it('a reload with the list hidden leaves the badge of a task that asks', async () => {
-  await workbench.newTask('run!: touch badge.txt');
-  await workbench.row('Allow to run: touch badge.txt?').waitFor();
-  await workbench.showExplorer();
-  await workbench.page.reload();
-  await workbench.badge.filter({ hasText: '1' }).waitFor();
-  await workbench.showTasks();
-  await workbench.inline('Allow to run: touch badge.txt?', 'Reject');
-  await workbench
-    .statusBar()
-    .filter({ hasNotText: /running|need/ })
-    .waitFor();
-});
-
 it('the extension host is killed, and the three tasks at work are there as they were', async () => {
   await startThree('killed.txt');
   for (const pid of processesWith('--type=extensionHost')) process.kill(pid, 'SIGKILL');

@@ -147,10 +147,19 @@ export class Workbench {
         .hover({ timeout: 3_000 })
         .then(() => row.locator(`.action-label[aria-label^="${action}"]`).click({ timeout: 3_000 }))
         .then(
-          () => true,
+          async () => !(await this.lostItsRow()),
           () => false,
         ),
     );
+  }
+
+  /** A click while a row is drawn anew loses it: the command then asks which is meant. A person closes that and clicks again. */
+  private async lostItsRow(): Promise<boolean> {
+    const asks = 'Which log?|Which tasks shall be cancelled?|What do you approve?|What do you reject?'.split('|');
+    const picker = this.page.locator(asks.map((text) => `${quickInput} input[placeholder="${text}"]`).join(', '));
+    const isLost = await picker.waitFor({ timeout: 700 }).then(() => true, () => false); // prettier-ignore
+    if (isLost) await this.page.keyboard.press('Escape');
+    return isLost;
   }
 
   /** Approves from the row of a request; one that the row shows in part is opened first, and approved when it is seen. */

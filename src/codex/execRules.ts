@@ -1,5 +1,9 @@
-/** Strings and comments of Starlark, in which Codex's rule files are written. */
-const token = /("""[\s\S]*?"""|'''[\s\S]*?'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')|#[^\n]*/g;
+/**
+ * Strings and comments of Starlark, in which Codex's rule files are written. A string without its end is one as well, so that
+ * each quote is looked at once: a rule with such a string decides nothing.
+ */
+const token =
+  /("""[\s\S]*?(?:"""|$)|'''[\s\S]*?(?:'''|$)|"(?:\\[\s\S]|[^"\\\n])*"?|'(?:\\[\s\S]|[^'\\\n])*'?)|#[^\n]*/g;
 
 /**
  * Whether a rule file of Codex may let a command run without being asked. A rule does so unless it decides `prompt` or

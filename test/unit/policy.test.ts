@@ -559,3 +559,14 @@ describe('on Windows', () => {
     await gatedConfigFor(rpc, tmpdir(), { ...gate, refusesUnseen: false }, { CODEX_HOME: tmpdir() }, 'win32');
   });
 });
+
+it('a rule file of Codex is read in time that grows with its length, and hides no rule in a string over two lines', () => {
+  const rule = 'prefix_rule(pattern=["rm"], decision="allow")';
+  for (const unit of ['\\"', "\\'", '"', '"""', "'''", '"\\', '#', 'prefix_rule(']) {
+    const text = unit.repeat(Math.ceil((512 * 1024) / unit.length));
+    expect([letsCommandsRun(text), unit]).toEqual([unit === 'prefix_rule(', unit]);
+  }
+  expect(letsCommandsRun(`x = "a\\\n#"; ${rule}`)).toBe(true);
+  expect(letsCommandsRun(`x = "a\\\n#"; ${rule.replace('allow', 'prompt')}`)).toBe(false);
+  expect(letsCommandsRun('prefix_rule(pattern=["rm"], decision="prompt')).toBe(true);
+});

@@ -28,6 +28,8 @@ const connectLimitMs = 3_000;
 /** End of input, SIGTERM, SIGKILL of the server and the sweep have a second each, or less. */
 const stopLimitMs = 5_000;
 const killLimitMs = 1_500;
+/** The system closes the sockets of a program that was killed before it is gone from the list (seen on a busy machine). */
+const vanishLimitMs = 1_000;
 const lookEveryMs = 20;
 const listTries = 3;
 const listAgainMs = 200;
@@ -175,8 +177,7 @@ class KeptServer implements ServerProcess {
   private async keeperLost(): Promise<void> {
     let startError = 'its keeper is gone';
     try {
-      const isKept = (await aliveOf(this.record)).has(this.record.keeper);
-      if (isKept) startError = 'another program has it';
+      if (await outlives(this.record, vanishLimitMs)) startError = 'another program has it';
       else await endKeeper(this.record, killLimitMs);
     } finally {
       // Also when the processes cannot be listed: whoever waits for the end must not wait for ever.
@@ -196,6 +197,8 @@ class KeptServer implements ServerProcess {
   }
 }
 
+type Kept = Pick<KeeperRecord, 'keeper' | 'server'>;
+
 function pidOf(key: string | null): number {
   return Number(key?.split(':', 1)[0] ?? 0);
 }
@@ -211,7 +214,12 @@ async function endKeeper(record: KeeperRecord, graceMs = stopLimitMs): Promise<v
   await isGone(record, killLimitMs);
 }
 
-async function isGone(record: KeeperRecord, limitMs: number): Promise<boolean> {
+/** Whether a keeper whose connection ended is there all the same, for another program. */
+async function outlives({ keeper }: KeeperRecord, limitMs: number): Promise<boolean> {
+  return !(await isGone({ keeper, server: null }, limitMs));
+}
+
+async function isGone(record: Kept, limitMs: number): Promise<boolean> {
   const deadline = performance.now() + limitMs;
   for (;;) {
     if ((await aliveOf(record)).size === 0) return true;
@@ -231,7 +239,7 @@ export async function endLeftServer(stateDir: string): Promise<void> {
   await rm(recordPath(stateDir), { force: true });
 }
 
-async function aliveOf({ keeper, server }: KeeperRecord): Promise<ReadonlySet<string>> {
+async function aliveOf({ keeper, server }: Kept): Promise<ReadonlySet<string>> {
   const keys = (await listProcesses()).map(identity);
   return new Set(keys.filter((key) => key === keeper || key === server));
 }

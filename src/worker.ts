@@ -280,7 +280,7 @@ export class Worker implements Disposable {
     return this.agent.serverPid;
   }
 
-  /** Ends Codex in order; tasks that run fail, and the next task starts it again. */
+  /** Ends Codex in order; tasks at work are interrupted and go on as the `recovery` setting says, in the server that the next turn starts. */
   restartCodex(): Promise<void> {
     return this.agent.stop();
   }

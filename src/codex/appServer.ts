@@ -58,7 +58,7 @@ export class AppServer implements Disposable {
   private running: Running | null = null;
   private starting: Promise<Running> | null = null;
   private disposed = false;
-  /** When the server ended without being asked to, in ms since the epoch; only those of the last minutes. */
+  /** When the server ended without being asked to, in ms of `performance.now()`; only those of the last minutes. */
   private crashes: number[] = [];
   private stopping: ServerProcess | null = null;
   /** How far the server was heard; see keeperProtocol.ts. */

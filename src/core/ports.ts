@@ -236,7 +236,7 @@ export type Recovery = (typeof recoveries)[number];
 export const usageLimitActions = ['fail', 'wait'] as const;
 export type UsageLimitAction = (typeof usageLimitActions)[number];
 
-/** What the person decided for all tasks; read at each use, so that a change takes effect at once. */
+/** What the person decided for all tasks; read at each use. What already waits is looked at again by `Worker.reconsider()`. */
 export interface WorkerSettings {
   /** Absolute directories that tasks may work in; the first one is the default. */
   roots(): readonly string[];

@@ -59,7 +59,7 @@ export interface McpParts {
   readonly takeRoots?: TakeRoots | undefined;
 }
 
-/** The five tools; make them once for a worker. */
+/** The five tools. They keep nothing, so each server has its own. */
 export function createTools(): readonly Tool[] {
   return [spawnTaskTool, waitTaskTool, respondTaskTool, messageTaskTool, cancelTaskTool];
 }

@@ -85,7 +85,7 @@ export class AuditTrail {
     for await (const line of readLines(path, lineLimit, { start })) trail.goOnAfter(line);
     // One line may be longer than the tail.
     if (trail.previous === beginning) for await (const line of linesOf(path)) trail.goOnAfter(line);
-    trail.isTorn = await endsInALine(path, size);
+    trail.isTorn = await endsInAPart(path, size);
     return trail;
   }
 
@@ -152,8 +152,8 @@ export class AuditTrail {
   }
 }
 
-/** Whether the file ends in the middle of a line. */
-async function endsInALine(path: string, size: number): Promise<boolean> {
+/** Whether the last line has no end. */
+async function endsInAPart(path: string, size: number): Promise<boolean> {
   const file = size === 0 ? null : await open(path);
   try {
     const last = await file?.read(Buffer.alloc(1), 0, 1, size - 1);

@@ -27,7 +27,7 @@ export interface ProcessTable {
   lineage(pid: number): Promise<number>;
 }
 
-/** `pid:startTime`, which no other process ever has. */
+/** `pid:startTime`. A second process has it only when a pid is used again within one unit of `startTime`. */
 export function identity(entry: Pick<ProcessEntry, 'pid' | 'startTime'>): string {
   return `${entry.pid}:${entry.startTime}`;
 }

@@ -214,7 +214,9 @@ export class CodexAgent implements Agent {
   }
 
   get position(): number {
-    return this.server.position;
+    // What is held is not kept yet.
+    const held = [...this.threads.values()].map(({ order }) => order.heldFrom).filter((from) => from !== null);
+    return Math.min(this.server.position, ...held.map((from) => from - 1));
   }
 
   acknowledge(position: number): void {
@@ -323,7 +325,7 @@ export class CodexAgent implements Agent {
     const thread = this.threadOf(params);
     if (thread?.isOld(position)) return;
     if (method === 'mcpServer/startupStatus/updated') this.noteServer(params);
-    if (thread) this.tell(thread, method, params, { json, position });
+    if (thread) thread.order.take(() => this.tellInOrder(thread, { method, params }, { json, position }));
     else if (method === 'account/updated') this.loggedIn = false;
     else if (method === 'account/rateLimits/updated') this.setLimits(params);
     else if (warnings.has(method)) this.notice(method, params);
@@ -363,11 +365,31 @@ export class CodexAgent implements Agent {
     return parsed.success ? this.threads.get(parsed.data.threadId) : undefined;
   }
 
-  private tell(thread: CodexThread, method: string, params: unknown, { json, position }: RawLine): void {
-    const { rests, shown } = thread.text.take({ method, params });
+  private tellInOrder(thread: CodexThread, told: Notification, line: RawLine): void {
+    const silent = told.method === 'turn/completed' ? thread.silentCommands() : null;
+    const tell = (): void => this.tell(thread, told, line);
+    if (silent) thread.order.hold(this.tellSilent(thread, silent), tell, line.position);
+    else tell();
+  }
+
+  /** The end of a turn waits for what Codex did in it without a word. */
+  private async tellSilent(thread: CodexThread, silent: Promise<readonly Notification[]>): Promise<void> {
+    try {
+      const found = await silent;
+      // Where the sandbox did not start, that may be new.
+      if (found.length > 0) this.probes.clear();
+      for (const told of found) this.tell(thread, told, { json: JSON.stringify(told), position: null });
+    } catch (error) {
+      this.options.log('warn', `The session file of thread ${thread.id} could not be read: ${messageOf(error)}`);
+    }
+  }
+
+  private tell(thread: CodexThread, told: Notification, { json, position }: RawLine): void {
+    const { method, params } = told;
+    const { rests, shown } = thread.text.take(told);
     for (const rest of rests) this.tellRest(thread, rest);
     thread.sink.onRaw(shown === params ? json : JSON.stringify({ method, params: shown }), position);
-    this.inform(thread, { method, params }, shown);
+    this.inform(thread, told, shown);
   }
 
   /** Of what streamed: it has no position of its own, and must not count as the line that ended it. */
@@ -458,7 +480,10 @@ export class CodexAgent implements Agent {
     this.startingServers.clear();
     this.loggedIn = false;
     this.modelList = null;
-    for (const thread of this.threads.values()) thread.lost();
+    for (const thread of this.threads.values()) {
+      thread.order.release();
+      thread.lost();
+    }
   }
 }
 

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import type { z } from 'zod';
 import type { FileChange, TaskEvent } from '../core/taskEvent';
 import { messageOf, TaskFailedError } from '../core/errors';
 import type { AgentThread, ProcessSummary, StopReport, ThreadSink, ThreadSpec, TurnInput } from '../core/ports';
@@ -7,11 +8,13 @@ import type { InnerGate } from '../core/innerGate';
 import type { AppServer, Connection } from './appServer';
 import { crashed } from './codexErrors';
 import { withoutOwnServers } from './ownServers';
+import { LineOrder } from './lineOrder';
 import { gatedConfigFor, gatedParams, stillUngated } from './gatedThreads';
 import { loadedThreadsResult, threadResult, turnResult } from './protocol';
 import { invalidRequest, RpcError, RpcLostError, type RpcPeer } from './rpc';
 import { Signal } from './signal';
-import { ThreadText } from './threadText';
+import { SilentCommands } from './silentCommands';
+import { type Notification, ThreadText } from './threadText';
 
 /** Limits of the steps of a stop, in ms; with the 1.5 s of `TaskProcesses.end` they stay below 5 s together. */
 const loadLimitMs = 500;
@@ -56,6 +59,8 @@ export class CodexThread implements AgentThread {
   readonly openChanges = new Map<string, readonly FileChange[]>();
   /** What the thread says, as others get it. */
   readonly text = new ThreadText();
+  readonly order = new LineOrder();
+  private readonly silent = new SilentCommands();
   /** How far the thread was heard in an earlier run. */
   position = 0;
   private readonly openCommands = new Set<string>();
@@ -140,6 +145,7 @@ export class CodexThread implements AgentThread {
     this.model = result.model ?? null;
     this.reasoning = result.reasoningEffort ?? null;
     this.loadedGated = isGated;
+    await this.silent.follow(result.thread.path);
     this.connection = connection;
   }
 
@@ -209,6 +215,11 @@ export class CodexThread implements AgentThread {
     this.parts.onDispose(this);
   }
 
+  /** What the turn that ends now did and nobody was told; null when that cannot be known. It has a limit. */
+  silentCommands(): Promise<readonly Notification[]> | null {
+    return this.silent.turnEnds(this.id, this.turnId ?? '', this.spec.cwd);
+  }
+
   /** Called for each event of the thread, before its task hears of it. */
   observe(event: TaskEvent): void {
     switch (event.type) {
@@ -216,6 +227,7 @@ export class CodexThread implements AgentThread {
         this.turnRequested = false;
         this.adopted = false;
         this.ranHere = true;
+        this.silent.turnStarted();
         this.setTurn(event.turnId);
         break;
       case 'turnCompleted':
@@ -229,6 +241,7 @@ export class CodexThread implements AgentThread {
         this.dirty = true;
         if (!this.openCommands.has(event.itemId)) this.parts.processes.commandStarted(this.spec.taskId);
         this.openCommands.add(event.itemId);
+        this.silent.commandTold(event.itemId);
         break;
       case 'commandCompleted':
         this.commandEnded(event.itemId);
@@ -298,7 +311,7 @@ export class CodexThread implements AgentThread {
     const isGated = this.parts.gate.holds;
     const config = await this.config(connection);
     const params = { threadId: this.id, excludeTurns: true, config, ...this.gated() };
-    await this.requestResume(connection, params);
+    await this.silent.follow((await this.requestResume(connection, params)).thread.path);
     this.loadedGated = isGated;
     this.connection = connection;
     this.turnChanged.fire();
@@ -330,11 +343,10 @@ export class CodexThread implements AgentThread {
   }
 
   /** A thread that is just being unloaded is refused: "retry after the thread is closed", some ms later (seen with 0.169.0). */
-  private async requestResume({ rpc }: Connection, params: unknown): Promise<void> {
+  private async requestResume({ rpc }: Connection, params: unknown): Promise<z.infer<typeof threadResult>> {
     for (let attempt = 1; ; attempt++) {
       try {
-        await rpc.request('thread/resume', params, resumeLimitMs);
-        return;
+        return threadResult.parse(await rpc.request('thread/resume', params, resumeLimitMs));
       } catch (error) {
         const closing = error instanceof RpcError && error.code === invalidRequest && attempt < resumeTries;
         if (!closing) throw error;

@@ -40,7 +40,7 @@ export const modelListResult = z.object({
 });
 
 export const threadResult = z.object({
-  thread: z.object({ id: z.string() }),
+  thread: z.object({ id: z.string(), path: z.string().nullish() }),
   model: z.string().nullish(),
   reasoningEffort: z.string().nullish(),
 });

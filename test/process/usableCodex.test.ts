@@ -136,6 +136,27 @@ it('a sandbox that cannot start in one directory is told with the link that is i
   expect(await spawn(plain)).toMatchObject({ status: 'submitted' });
 });
 
+it('tells of a command that the sandbox did not start, which Codex tells its model alone', async () => {
+  const cwd = join(rig.workspace, 'linked-later');
+  await mkdir(join(cwd, 'elsewhere'), { recursive: true });
+  worker = await startWorker(rig);
+  const { tasks } = worker;
+  const { id } = await tasks.spawn({ prompt: 'run: echo fine\nsay hi', sandbox: 'workspace-write', cwd }, 'test');
+  const ended = () => tasks.wait({ caller: 'test', about: [id], until: 'all', timeoutMs: 20_000 });
+  await ended();
+  await symlink('elsewhere', join(cwd, '.codex'));
+  await tasks.message(id, { text: 'run: touch made.txt\nsay made it', mode: 'auto' }, 'test');
+  await ended();
+  const { text } = await tasks.readJournal(id, 'timeline', 0, 100_000);
+  expect(text.match(/CMD echo fine/g)).toHaveLength(1);
+  expect(text).toMatch(/CMD touch made\.txt\n[\d:]+ EXIT exit 1 touch made\.txt\n[\d:]+ TURN completed/);
+  expect(tasks.get(id).outputTail).toContain('crosses writable symlink');
+  await expect(tasks.spawn({ prompt: 'say hi', sandbox: 'workspace-write', cwd }, 'test')).rejects.toMatchObject({
+    code: 'codex_unavailable',
+    hint: expect.stringContaining('link') as string,
+  });
+});
+
 it('twenty tasks at once look for Codex once, and try its sandbox once', async () => {
   const calls = join(rig.dir, 'calls');
   const codexPath = await wrapper('counting', `echo "$1" >> ${calls}\nexec ${rig.codexPath} "$@"`);

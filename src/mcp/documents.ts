@@ -1,6 +1,6 @@
 import { beginningOf } from '../base/wellFormed';
 import { lastLines } from '../core/boundedText';
-import { describeQuestion } from '../core/describeRequest';
+import { describeQuestion, relativePath } from '../core/describeRequest';
 import type { PendingRequest, RequestQuestion } from '../core/pendingRequest';
 import type { DamagedTask } from '../core/ports';
 import type { TaskSnapshot } from '../core/taskSnapshot';
@@ -117,7 +117,9 @@ function questionParts(asked: RequestQuestion): string[] {
 }
 
 function changes(task: TaskSnapshot): string {
-  return task.changedFiles.map((file) => `- ${file.kind} ${file.path} (+${file.added} −${file.removed})`).join('\n');
+  return task.changedFiles
+    .map((file) => `- ${file.kind} ${relativePath(file.path, task.cwd)} (+${file.added} −${file.removed})`)
+    .join('\n');
 }
 
 function leftovers(task: TaskSnapshot): string {

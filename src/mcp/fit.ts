@@ -24,6 +24,13 @@ export function cut(text: string, limit: number, uri: string): string {
   return `${kept}…[${Buffer.byteLength(text.slice(kept.length))} bytes cut, see ${uri}]`;
 }
 
+/** Cuts a path to `limit` bytes of JSON; its end stays, which names the file. */
+export function cutPath(path: string, limit: number, uri: string): string {
+  if (path.length <= limit && jsonBytes(path) - 2 <= limit) return path;
+  const kept = [...prefix([...path].reverse().join(''), limit)].reverse().join('');
+  return `[${Buffer.byteLength(path.slice(0, path.length - kept.length))} bytes cut, see ${uri}]…${kept}`;
+}
+
 /** A JSON value as it is, or the beginning of its text when it takes more than `limit` bytes. */
 export function cutJson(value: unknown, limit: number, uri: string): unknown {
   return jsonBytes(value) <= limit ? value : cut(JSON.stringify(value), limit, uri);

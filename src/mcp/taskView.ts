@@ -1,11 +1,12 @@
 import { firstLine, lastLines } from '../core/boundedText';
+import { relativePath } from '../core/describeRequest';
 import type { InputQuestion, PendingRequest, RequestQuestion } from '../core/pendingRequest';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { isTerminalStatus } from '../core/taskState';
 import type { WaitResult } from '../core/waiting';
 import { type Advice, nextOfSeveral, nextStep } from './nextStep';
 import { contextUsed } from '../core/transcript';
-import { cut, cutJson, firstThatFits, lastLinesWithin } from './fit';
+import { cut, cutJson, cutPath, firstThatFits, lastLinesWithin } from './fit';
 import type { PendingQuestion, TaskListResult, TaskResult } from './schemas';
 import { taskUri } from './uris';
 
@@ -101,7 +102,7 @@ function partial(task: TaskSnapshot, limits: Limits): TaskResult['partial'] & {}
 function files(task: TaskSnapshot, limits: Limits): TaskResult['changed_files'] {
   return task.changedFiles
     .slice(0, limits.files)
-    .map((file) => ({ ...file, path: cut(file.path, 300, taskUri(task.id)) }));
+    .map((file) => ({ ...file, path: cutPath(relativePath(file.path, task.cwd), 300, taskUri(task.id)) }));
 }
 
 function more<K extends string>(name: K, count: number): Partial<Record<K, number>> {
@@ -161,8 +162,8 @@ function questionParts(request: PendingRequest, limits: Limits, uri: string): Pe
         type: asked.type,
         request_id,
         file_changes: shown.map(({ path, movedTo, kind, patch }) => ({
-          path: cut(path, 300, uri),
-          ...(movedTo === undefined ? {} : { moved_to: cut(movedTo, 300, uri) }),
+          path: cutPath(path, 300, uri),
+          ...(movedTo === undefined ? {} : { moved_to: cutPath(movedTo, 300, uri) }),
           kind,
           patch: cut(patch, each, uri),
         })),

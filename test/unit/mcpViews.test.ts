@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import type { RequestQuestion } from '../../src/core/pendingRequest';
 import type { TaskSnapshot } from '../../src/core/taskSnapshot';
 import type { WaitResult } from '../../src/core/waiting';
-import { cut, jsonBytes, resultLimit } from '../../src/mcp/fit';
+import { cut, cutPath, jsonBytes, resultLimit } from '../../src/mcp/fit';
 import { pipeUri } from '../../src/mcp/httpHost';
 import { taskListResult as listSchema, taskResult as resultSchema } from '../../src/mcp/schemas';
 import { taskListResult, taskResult } from '../../src/mcp/taskView';
@@ -149,6 +149,17 @@ describe('a result', () => {
     });
   });
 
+  it('names changed files as they stand in the directory of the task, and cuts their paths at the beginning', () => {
+    const change = { kind: 'update', added: 1, removed: 0 } as const;
+    const { cwd } = base;
+    const deep = `${cwd}/${'d/'.repeat(400)}end.ts`;
+    const changed = [`${cwd}/src/a.ts`, '/else/b.ts', `${cwd}er/c.ts`, deep];
+    const task = { ...base, changedFiles: changed.map((path) => ({ ...change, path })) };
+    const paths = taskResult(task, waited([task]), context).changed_files.map(({ path }) => path);
+    expect(paths.slice(0, 3)).toEqual(['src/a.ts', '/else/b.ts', `${cwd}er/c.ts`]);
+    expect(paths[3]).toMatch(/^\[\d+ bytes cut, see task:\/\/\/bold-falcon-42\]….*d\/d\/end\.ts$/);
+  });
+
   it('of several gives only one request in full, and the others by type and id', () => {
     const asking = (id: string, askedAt: number): TaskSnapshot => ({
       ...base,
@@ -187,6 +198,8 @@ describe('a cut text', () => {
     expect(cut('short', 100, 'task:///x')).toBe('short');
     expect(cut('😀😀😀', 10, 'task:///x')).toBe('😀😀…[4 bytes cut, see task:///x]');
     expect(cut('"""', 4, 'task:///x')).toBe('""…[1 bytes cut, see task:///x]');
+    expect(cutPath('src/a.ts', 8, 'task:///x')).toBe('src/a.ts');
+    expect(cutPath('/src/😀/a.ts', 10, 'task:///x')).toBe('[4 bytes cut, see task:///x]…/😀/a.ts');
   });
 });
 

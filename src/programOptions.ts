@@ -2,6 +2,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { userDataDir } from './base/userDirs';
 import { HumanError } from './core/errors';
+import { deepestNesting } from './core/nesting';
 import { recoveries, type Recovery, type UsageLimitAction, usageLimitActions, type WorkerSettings } from './core/ports';
 import type { PolicyTest } from './policyCommands';
 import { version } from './version';
@@ -17,6 +18,7 @@ const help = `mcp-codex-worker ${version}: an MCP server on stdin and stdout tha
                        declines what a task asks when nobody has answered by then; default 0: it waits
   --max-concurrent-tasks N
                        how many tasks are at work at once, 1 to 100; default 8; the others wait
+  --nested-tasks N     lets tasks start tasks, N deep, 0 to 3; default 0: not at all
   --idle-timeout MINUTES
                        asks whether to wait on when a task shows no sign of life for that long;
                        default 15; 0 never
@@ -66,6 +68,7 @@ export interface ProgramOptions {
   readonly policy: string | null;
   readonly requestTimeoutMs: number | null;
   readonly maxConcurrentTasks: number;
+  readonly nestedTasks: number;
   readonly idleTimeoutMs: number | null;
   readonly recovery: Recovery;
   readonly usageLimit: UsageLimitAction;
@@ -85,6 +88,7 @@ export function parseCommandLine(args: readonly string[]): ProgramOptions | null
       policy: { type: 'string' },
       'request-timeout': { type: 'string' },
       'max-concurrent-tasks': { type: 'string' },
+      'nested-tasks': { type: 'string' },
       'idle-timeout': { type: 'string' },
       recovery: { type: 'string' },
       'usage-limit': { type: 'string' },
@@ -124,7 +128,8 @@ export function parseCommandLine(args: readonly string[]): ProgramOptions | null
     allowFullAccess: values['allow-full-access'] ?? false,
     policy: values.policy === undefined ? null : resolve(values.policy),
     requestTimeoutMs: minutes('--request-timeout', values['request-timeout'] ?? '0'),
-    maxConcurrentTasks: count('--max-concurrent-tasks', values['max-concurrent-tasks'] ?? '8'),
+    maxConcurrentTasks: count('--max-concurrent-tasks', values['max-concurrent-tasks'] ?? '8', [1, 100]),
+    nestedTasks: count('--nested-tasks', values['nested-tasks'] ?? '0', [0, deepestNesting]),
     idleTimeoutMs: minutes('--idle-timeout', values['idle-timeout'] ?? '15'),
     recovery: oneOf('--recovery', recoveries, values.recovery ?? 'ask'),
     usageLimit: oneOf('--usage-limit', usageLimitActions, values['usage-limit'] ?? 'fail'),
@@ -141,6 +146,7 @@ const workerOptions = [
   'policy',
   'request-timeout',
   'max-concurrent-tasks',
+  'nested-tasks',
   'idle-timeout',
   'recovery',
   'usage-limit',
@@ -171,9 +177,9 @@ function minutes(option: string, text: string): number | null {
   throw new HumanError(`${option} "${text}" is not a number of minutes up to a week, such as 30; 0 is never.`);
 }
 
-function count(option: string, text: string): number {
-  if (/^\d{1,3}$/.test(text) && Number(text) >= 1 && Number(text) <= 100) return Number(text);
-  throw new HumanError(`${option} "${text}" is not a number from 1 to 100.`);
+function count(option: string, text: string, [least, most]: readonly [number, number]): number {
+  if (/^\d{1,3}$/.test(text) && Number(text) >= least && Number(text) <= most) return Number(text);
+  throw new HumanError(`${option} "${text}" is not a number from ${least} to ${most}.`);
 }
 
 function oneOf<T extends string>(option: string, values: readonly T[], text: string): T {
@@ -184,7 +190,7 @@ function oneOf<T extends string>(option: string, values: readonly T[], text: str
 
 export function settingsOf(options: ProgramOptions, roots: () => readonly string[]): WorkerSettings {
   const { allowFullAccess, requestTimeoutMs, idleTimeoutMs, recovery, usageLimit, elicitation } = options;
-  const { maxConcurrentTasks } = options;
+  const { maxConcurrentTasks, nestedTasks } = options;
   return {
     roots,
     trusted: () => true,
@@ -197,6 +203,7 @@ export function settingsOf(options: ProgramOptions, roots: () => readonly string
     requestTimeoutMs: () => requestTimeoutMs,
     idleTimeoutMs: () => idleTimeoutMs,
     maxConcurrentTasks: () => maxConcurrentTasks,
+    nestedTasks: () => nestedTasks,
     recovery: () => recovery,
     usageLimit: () => usageLimit,
     personPresent: () => false,

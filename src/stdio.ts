@@ -27,7 +27,9 @@ import { version } from './version';
 import {
   accountKey,
   findSharedWorker,
-  isBelowOurServer,
+  findWorkerOf,
+  type Outer,
+  outerServer,
   refuseStdio,
   serveThrough,
   type SharedCaller,
@@ -94,7 +96,8 @@ async function main(): Promise<void> {
   }
   const stopped = stopSignal();
   tellListenerBugs((error) => log('error', stackOf(error)));
-  if (await isBelowOurServer()) return refuseStdio(version, nested, stopped);
+  const outer = await outerServer();
+  if (outer) return serveInside(outer, stopped);
   if (options.attach !== 'no') {
     const window = await findWindow(options.window);
     if (!('looked' in window)) {
@@ -114,12 +117,29 @@ async function main(): Promise<void> {
   await serve(client, options, stopped);
 }
 
+/** A window that is reloaded takes so long to be there again, in ms. */
+const reloadMs = 20_000;
+
+/** Each thread of a task starts a program like this: it works through the worker of that task, and owns nothing. */
+async function serveInside({ stateDir, task }: Outer, stopped: Promise<unknown>): Promise<void> {
+  const client = new StdioClient(process.stdin, process.stdout, { repeats: (tool) => tool === 'wait-task' });
+  const who = { caller: `inside ${randomUUID()}`, session: undefined, inside: { task } };
+  for (let deadline = 0; ;) {
+    const worker = stateDir === '' ? null : await findWorkerOf(stateDir);
+    const end = worker ? await serveThrough(worker, client, who, stopped) : 'unreachable';
+    if (end === 'clientGone') return;
+    if (end === 'workerGone') deadline = performance.now() + reloadMs;
+    if (performance.now() >= deadline) break;
+    await delay(lookEveryMs);
+  }
+  await refuseStdio(client, { version, error: nested, log }, stopped);
+}
+
 /** The exit code of `--attach` without a window. */
 const noWindow = 3;
 
-/** Each thread of a task would own another worker, which nobody ends. */
 const nested = new CallError('not_available', 'This program was started by Codex inside a task of Codex Worker.', {
-  hint: 'Do the work yourself: tasks do not start tasks.',
+  hint: 'Do the work yourself: its worker cannot be reached from here.',
 });
 
 /** A program that has the store may just start, or be on its way out, in ms. */

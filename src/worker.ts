@@ -30,10 +30,10 @@ import { TaskFiles } from './store/taskFiles';
 import { version } from './version';
 
 export { describeFindings, type Finding } from './doctor';
-export { isBelowOurServer } from './process/ancestry';
+export { type Outer, outerServer } from './process/ancestry';
 export { refuseStdio } from './mcp/refusingHost';
 export { accountKey } from './codex/codexAccount';
-export { findSharedWorker, serveThrough, type SharedCaller } from './mcp/sharing';
+export { findSharedWorker, findWorkerOf, serveThrough, type SharedCaller } from './mcp/sharing';
 export type { WindowDoor } from './mcp/windowDoor';
 export type { ServerDefinition } from './doorProbe';
 export type { Client, ClientState } from './clients/clients';
@@ -127,6 +127,8 @@ export class Worker implements Disposable {
         host: options.keeper ? new KeeperHost({ ...options.keeper, stateDir: dir }) : directHost,
         log,
         version,
+        stateDir: dir,
+        mayNest: (id) => this.tasks.mayNest(id),
         onProcess: (key) => processes.add(key),
         gate: policies.gate,
         ...(env ? { env } : {}),
@@ -231,7 +233,11 @@ export class Worker implements Disposable {
   }
 
   /** Opens the door for pipes into this window; close the result before the worker. */
-  openDoor(): Promise<WindowDoor> {
+  async openDoor(): Promise<WindowDoor> {
+    // Programs that Codex starts here find this worker by its store; others have choices of their own.
+    await this.share('those of a window').catch((error: unknown) => {
+      this.log('warn', `Programs that Codex starts cannot work through this window: ${messageOf(error)}`);
+    });
     return WindowDoor.open({
       ...this.mcpParts(),
       dataDir: this.options.dataDir,

@@ -20,6 +20,8 @@ export interface AppServerOptions {
   /** Starts the server, and finds the one of an earlier run. */
   readonly host: ServerHost;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Where programs that the server starts find the worker. */
+  readonly stateDir?: string;
   readonly handlers: Pick<RpcHandlers, 'onNotification' | 'onRequest'>;
   readonly log: Log;
   readonly version: string;
@@ -194,13 +196,18 @@ export class AppServer implements Disposable {
   }
 
   private async start(): Promise<Running> {
-    const { log, env } = this.options;
+    const { log, env, stateDir = '' } = this.options;
     const binary = await this.options.locate();
     log('info', `Starting codex ${binary.version} from ${binary.path} (${binary.source})`);
     await this.options.host.forget();
     const purpose = await accountKey(env);
     const child = await this.options.host
-      .start({ file: binary.path, args: ['app-server', ...settings], env: { ...env, [serverMarker]: '1' }, purpose })
+      .start({
+        file: binary.path,
+        args: ['app-server', ...settings],
+        env: { ...env, [serverMarker]: stateDir },
+        purpose,
+      })
       .catch((cause: unknown) => {
         throw unavailable(`Codex did not start: ${messageOf(cause)}`, cause);
       });

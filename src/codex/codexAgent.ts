@@ -45,6 +45,10 @@ export interface CodexAgentOptions {
   readonly gate?: InnerGate;
   /** Added to the environment of the server. */
   readonly env?: Readonly<Record<string, string | undefined>>;
+  /** Where programs that Codex starts find the worker. */
+  readonly stateDir?: string;
+  /** Whether a task may start tasks, and so has our own server where the person configured it. */
+  readonly mayNest?: (taskId: string) => boolean;
   /** A process of a task was found; see `ProcessRegistry`. */
   readonly onProcess?: (key: string) => void;
   /** More configuration for each thread, by dotted key. */
@@ -248,6 +252,7 @@ export class CodexAgent implements Agent {
       gate,
       env,
       startingServers: () => [...this.startingServers],
+      mayNest: this.options.mayNest ?? (() => false),
     };
     return new CodexThread(spec, sink, parts);
   }

@@ -1,3 +1,4 @@
+import { z } from 'zod';
 import type { TaskError, TaskErrorCode } from '../core/errors';
 import type { TurnError } from './protocol';
 
@@ -40,9 +41,37 @@ const other: Known = ['model_error', true, 'Read the message and the log of the 
 /** A failed turn's error in our words. */
 export function taskErrorOf(error: TurnError): TaskError {
   const [name, status] = nameOf(error);
-  const [code, retryable, hint] = byStatus(status) ?? known[name] ?? other;
-  return { code, message: error.message, retryable, hint };
+  const refusal = refusalOf(error.message);
+  const [code, retryable, hint] = byStatus(status) ?? known[name] ?? (refusal && byRefusal(refusal)) ?? other;
+  return { code, message: refusal?.message ?? error.message, retryable, hint };
 }
+
+/** What a model provider answers to a request that it does not take. */
+const refusalSchema = z.object({
+  error: z.object({ message: z.string(), type: z.string().nullish(), code: z.string().nullish() }),
+});
+type ProviderError = z.infer<typeof refusalSchema>['error'];
+
+const refusalLimit = 10_000;
+
+/** Codex hands on a provider's refusal as the text of its body, and names it "other" (seen with 0.169.0). */
+function refusalOf(message: string): ProviderError | null {
+  if (!message.startsWith('{') || message.length > refusalLimit) return null;
+  try {
+    return refusalSchema.safeParse(JSON.parse(message)).data?.error ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function byRefusal({ type, code }: ProviderError): Known | undefined {
+  const names = [type ?? '', code ?? ''];
+  if (names.includes('invalid_json_schema')) return ['bad_request', false, schemaHint];
+  return names.some((name) => name.startsWith('invalid_')) ? known.badRequest : undefined;
+}
+
+const schemaHint =
+  'The model does not take this output_schema: give each object additionalProperties false and name all its properties in required; then spawn the task again.';
 
 function nameOf({ codexErrorInfo: info }: TurnError): [name: string, httpStatus: number | null] {
   if (typeof info === 'string') return [info, null];

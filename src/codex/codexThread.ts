@@ -46,6 +46,8 @@ export interface ThreadParts {
   readonly lingerMs: number;
   /** MCP servers of the person's that Codex is starting now. */
   readonly startingServers: () => readonly string[];
+  /** Whether a task may start tasks. */
+  readonly mayNest: (taskId: string) => boolean;
   /** Nobody will use the thread any more. */
   readonly onDispose: (thread: CodexThread) => void;
 }
@@ -365,7 +367,7 @@ export class CodexThread implements AgentThread {
     const { cwd } = this.spec;
     const [gated, own] = await Promise.all([
       gate.holds ? gatedConfigFor(rpc, cwd, gate, env) : {},
-      withoutOwnServers(rpc, cwd),
+      this.parts.mayNest(this.spec.taskId) ? {} : withoutOwnServers(rpc, cwd),
     ]);
     return {
       [`shell_environment_policy.set.${taskMarker}`]: this.spec.taskId,

@@ -254,6 +254,8 @@ export interface WorkerSettings {
   idleTimeoutMs(): number | null;
   /** How many tasks may be at work at once; the others wait in their order. */
   maxConcurrentTasks(): number;
+  /** How deep tasks may start tasks; 0 for not at all. */
+  nestedTasks(): number;
   /** What a task does whose agent stopped in the middle of its turn. */
   recovery(): Recovery;
   /** What a task does when the usage limit of the account's plan ends its turn. */

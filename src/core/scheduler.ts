@@ -6,6 +6,8 @@ import type { TaskStatus } from './taskState';
 export interface QueuedTask {
   readonly id: TaskId;
   readonly dependsOn: readonly TaskId[];
+  /** Whether it works in the place of another one, and so needs none. */
+  sharesPlace(): boolean;
   start(): void;
   /** Tells the task what it waits for. */
   hold(reason: string): void;
@@ -88,8 +90,8 @@ export class Scheduler {
         task.fail(dependencyFailed(failed));
       } else if (waitsFor.size > 0) {
         task.hold(`waits for ${[...waitsFor].join(', ')}`);
-      } else if (free > 0) {
-        free--;
+      } else if (task.sharesPlace() || free > 0) {
+        if (!task.sharesPlace()) free--;
         this.queue.delete(task.id);
         task.start();
       } else {

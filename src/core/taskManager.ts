@@ -12,6 +12,7 @@ import { findPending, tooLate } from './findPending';
 import { hashOf } from './hash';
 import { type InnerGate, noInnerGate } from './innerGate';
 import { type CallerId, clientOf, person } from './caller';
+import { callerInside, Nesting, outerTaskOf } from './nesting';
 import { News } from './news';
 import { allowsSomething, type Answer, type Answerer, type PendingRequest } from './pendingRequest';
 import type {
@@ -104,6 +105,7 @@ export class TaskManager implements Disposable {
   private readonly limits = this.owned.add(new Deadlines());
   private readonly retention: Retention;
   private readonly scheduler: Scheduler;
+  private readonly nesting: Nesting;
   private restoring: Promise<void> | null = null;
   private acknowledged = 0;
   private closed = false;
@@ -136,6 +138,10 @@ export class TaskManager implements Disposable {
         remove: (id) => void this.remove(id),
       }),
     );
+    this.nesting = new Nesting(
+      (id) => this.tryGet(id),
+      () => options.settings.nestedTasks(),
+    );
     this.scheduler = new Scheduler({
       limit: () => options.settings.maxConcurrentTasks(),
       active: () => [...this.tasks.values()].filter((task) => this.takesPlace(task)).length,
@@ -154,6 +160,8 @@ export class TaskManager implements Disposable {
   private takesPlace(task: Task): boolean {
     if (task.terminal || this.scheduler.has(task.id)) return false;
     const snapshot = task.snapshot();
+    // Whatever waits for it has the place.
+    if (this.nesting.sharesPlace(snapshot)) return false;
     return snapshot.status !== 'input_required' || isPaused(snapshot);
   }
 
@@ -214,7 +222,12 @@ export class TaskManager implements Disposable {
     const { agent, settings } = this.options;
     if (this.restoring) await this.restored();
     this.noteCaller(caller, 'spawn-task', request);
-    const sandbox = chooseSandbox(request, settings);
+    this.nesting.assertMayWork(caller);
+    const wanted = {
+      sandbox: chooseSandbox(request, settings),
+      approvalPolicy: request.approvalPolicy ?? settings.approvalPolicy(),
+    };
+    const { sandbox, approvalPolicy } = this.nesting.within(caller, wanted, request);
     this.assertMayRun(sandbox, caller);
     const cwd = await resolveCwd(request.cwd, settings.roots());
     // Read again when the task starts; what is wrong now is told now.
@@ -243,7 +256,7 @@ export class TaskManager implements Disposable {
       type,
       cwd,
       sandbox,
-      approvalPolicy: request.approvalPolicy ?? settings.approvalPolicy(),
+      approvalPolicy,
       dependsOn: [...new Set(request.dependsOn ?? [])],
       spawnedBy: caller,
     };
@@ -266,6 +279,7 @@ export class TaskManager implements Disposable {
     this.scheduler.add({
       id,
       dependsOn,
+      sharesPlace: () => this.nesting.sharesPlace(task.spec),
       hold: (reason) => task.hold(reason),
       fail: (error) => void task.fail(error),
       start: () => {
@@ -351,6 +365,8 @@ export class TaskManager implements Disposable {
   async message(id: TaskId, message: Message, caller: CallerId): Promise<{ task: TaskSnapshot; delivered: Delivery }> {
     if (this.restoring) await this.restored();
     this.noteCaller(caller, 'message-task', { task_id: id, ...message });
+    this.nesting.assertMayWork(caller);
+    this.nesting.assertReaches(caller, [id]);
     this.assertMayRun(this.find(id).spec.sandbox, caller);
     this.news.name(caller, id);
     assertFits(message.text);
@@ -381,7 +397,8 @@ export class TaskManager implements Disposable {
   async cancel(ids: readonly TaskId[], caller?: CallerId): Promise<CancelResult> {
     if (this.restoring) await this.restored();
     this.noteCaller(caller, 'cancel-task', { task_id: ids });
-    const unique = [...new Set(ids)];
+    if (caller !== undefined) this.nesting.assertReaches(caller, ids);
+    const unique = this.withInner(ids);
     if (caller !== undefined) for (const id of unique) if (this.tasks.has(id)) this.news.name(caller, id);
     const running = unique.flatMap((id) => this.tasks.get(id) ?? []).filter((task) => !task.terminal);
     assertAllDead(await this.stopAll(running, this.options.stopLimitMs ?? defaultStopLimitMs));
@@ -393,6 +410,17 @@ export class TaskManager implements Disposable {
       alreadyTerminal: unique.filter((id) => this.isThere(id) && !cancelled.includes(id)),
       notFound: unique.filter((id) => !this.isThere(id)),
     };
+  }
+
+  /** With a task all that it started ends, and what that started. */
+  private withInner(ids: readonly TaskId[]): readonly TaskId[] {
+    const isInside = (id: TaskId): boolean => this.nesting.outerOf(id).some((outer) => ids.includes(outer));
+    return [
+      ...new Set([
+        ...ids,
+        ...[...this.tasks.values()].filter((task) => !task.terminal && isInside(task.id)).map(({ id }) => id),
+      ]),
+    ];
   }
 
   /** Cancels everything of one client that has not ended; see `cancel`. */
@@ -407,6 +435,7 @@ export class TaskManager implements Disposable {
    */
   async respond(id: TaskId, requestId: string | undefined, answer: Answer, who: Respondent): Promise<PendingRequest> {
     if (this.restoring) await this.restored();
+    this.nesting.assertReaches(who.caller, [id]);
     const task = this.find(id);
     const snapshot = task.snapshot();
     const request = findPending(snapshot, requestId);
@@ -420,15 +449,43 @@ export class TaskManager implements Disposable {
     this.noteCaller(who.caller, 'respond-task', { task_id: id, request_id: request.id, answer });
     // Going on starts a turn, like a message.
     if (request.question.type === 'recovery' && accepts(answer)) this.assertMayRun(task.spec.sandbox, who.caller);
-    if (who.by === 'agent') this.assertAgentMay(answer, id, request);
+    if (who.by === 'agent') this.assertAgentMay(answer, id, request, who.caller);
     this.news.name(who.caller, id);
     this.news.answeredBy(who.caller, id, request.id);
     if (!(await task.answer(request.id, answer, who.by))) throw tooLate(request, task.snapshot());
     return request;
   }
 
-  wait(query: WaitQuery): Promise<WaitResult> {
+  async wait(query: WaitQuery): Promise<WaitResult> {
+    if (typeof query.about !== 'string') this.nesting.assertReaches(query.caller, query.about);
     return waitForNews(this, this.news, query);
+  }
+
+  /** Who calls from inside the task of a thread; null when no task has it. */
+  callerIn(threadId: string): CallerId | null {
+    const task = this.snapshots().find((one) => one.threadId === threadId);
+    return task ? callerInside(task) : null;
+  }
+
+  /** Who calls from inside a task; null when there is no such task. */
+  callerInside(id: TaskId): CallerId | null {
+    const task = this.tryGet(id);
+    return task ? callerInside(task) : null;
+  }
+
+  /** Whether a caller may see a task: one inside a task sees what it started. */
+  isInReach(id: TaskId, caller: CallerId): boolean {
+    return this.nesting.reaches(caller, id);
+  }
+
+  /** Throws `policy_denied` where a caller may not. */
+  assertInReach(id: TaskId, caller: CallerId): void {
+    this.nesting.assertReaches(caller, [id]);
+  }
+
+  /** Whether a task may start tasks. */
+  mayNest(id: TaskId): boolean {
+    return this.nesting.mayNest(id);
   }
 
   /** The tasks that a wait of the caller is about now. */
@@ -624,8 +681,10 @@ export class TaskManager implements Disposable {
     return chooseModel(request, models, this.options.settings.allowUnknownModels(), current);
   }
 
-  private assertAgentMay(answer: Answer, id: TaskId, request: PendingRequest): void {
-    if (answer.kind !== 'rule' && (!accepts(answer) || this.agentMayAccept(request))) return;
+  private assertAgentMay(answer: Answer, id: TaskId, request: PendingRequest, caller: CallerId): void {
+    // What a task started may not be given more by it.
+    const isOutside = outerTaskOf(caller) === null || !allowsSomething(request.question);
+    if (answer.kind !== 'rule' && (!accepts(answer) || (isOutside && this.agentMayAccept(request)))) return;
     throw new CallError('approval_required', `Only the person may accept request ${request.id} of task ${id}.`, {
       hint: 'It stays open for the person in the editor: call wait-task again. You may reject or cancel it.',
     });

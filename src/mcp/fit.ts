@@ -27,8 +27,13 @@ export function cut(text: string, limit: number, uri: string): string {
 /** Cuts a path to `limit` bytes of JSON; its end stays, which names the file. */
 export function cutPath(path: string, limit: number, uri: string): string {
   if (path.length <= limit && jsonBytes(path) - 2 <= limit) return path;
-  const kept = [...prefix([...path].reverse().join(''), limit)].reverse().join('');
+  const kept = backwards(prefix(backwards(path), limit));
   return `[${Buffer.byteLength(path.slice(0, path.length - kept.length))} bytes cut, see ${uri}]…${kept}`;
+}
+
+/** By characters, which stay whole. */
+function backwards(text: string): string {
+  return Array.from(text).reverse().join('');
 }
 
 /** A JSON value as it is, or the beginning of its text when it takes more than `limit` bytes. */

@@ -100,10 +100,15 @@ export function createMcpServer(parts: McpParts, identify: Identify): Server {
   const owned = new DisposableStore();
   const subscriptions = owned.add(new Subscriptions(tasks, server, () => parts.gate.hidesTasks));
   const { gate } = parts;
-  const callerOf = (meta: Meta): CallerId => identify(server.getClientVersion()?.name, conversationOf(meta));
+  const callerOf = (meta: Meta): CallerId => {
+    const conversation = conversationOf(meta);
+    // A thread of ours calls from inside its task, whatever way it found here.
+    const inside = conversation === null ? null : tasks.callerIn(conversation);
+    return inside ?? identify(server.getClientVersion()?.name, conversation);
+  };
   const shownTo = <T extends { readonly id: TaskId }>(meta: Meta, all: readonly T[]): readonly T[] => {
     const caller = callerOf(meta);
-    return all.filter(({ id }) => !gate.hidesTask(id, caller));
+    return all.filter(({ id }) => !gate.hidesTask(id, caller) && tasks.isInReach(id, caller));
   };
   let hidden = hiddenOf(parts);
   owned.add(
@@ -214,7 +219,7 @@ async function callTool(
     if (jsonBytes(given) > argumentsLimit) throw tooLarge();
     const args = readArguments(tool.inputSchema, given);
     const caller = callerOf(meta);
-    const isShown = (id: TaskId): boolean => !gate.hidesTask(id, caller);
+    const isShown = (id: TaskId): boolean => !gate.hidesTask(id, caller) && parts.tasks.isInReach(id, caller);
     const asked = parts.elicitation() ? elicit : undefined;
     const call = {
       ...toolCall(caller, meta, extra, over, parts.heartbeatMs ?? defaultHeartbeatMs),

@@ -5,6 +5,7 @@ import { Door, type Guest, knock } from '../base/door';
 import { readPrivate, writePrivate } from '../base/privateFile';
 import { callerId } from '../core/caller';
 import { messageOf } from '../core/errors';
+import { insideUnknownTask } from '../core/nesting';
 import type { StdioClient } from '../pipe/stdioClient';
 import { Guests } from './guests';
 import type { StdioHostOptions } from './stdioHost';
@@ -21,7 +22,12 @@ const recordSchema = z.object({
 export type SharedWorker = z.infer<typeof recordSchema>;
 
 /** Who comes in. */
-const helloSchema = z.object({ caller: z.string().min(1).max(100), session: z.string().min(1).optional() });
+const helloSchema = z.object({
+  caller: z.string().min(1).max(100),
+  session: z.string().min(1).optional(),
+  /** Codex of this worker started it, in a command of that task where one is named. */
+  inside: z.object({ task: z.string().max(100).nullable() }).optional(),
+});
 
 const fileName = 'worker.json';
 const fileLimit = 64 * 1024;
@@ -37,6 +43,8 @@ export interface SharingOptions extends StdioHostOptions {
 export class Sharing {
   private readonly guests: Guests;
   private closing = false;
+  /** Programs that Codex itself started. */
+  private inner = 0;
   private readonly options: SharingOptions;
   private readonly door: Door;
 
@@ -60,9 +68,9 @@ export class Sharing {
     return sharing;
   }
 
-  /** How many programs work through this one now. */
+  /** How many programs work through this one now, and could take over. */
   get count(): number {
-    return this.guests.count;
+    return this.guests.count - this.inner;
   }
 
   /** Lets go of the other programs; what they began stays. */
@@ -78,7 +86,17 @@ export class Sharing {
       guest.socket.destroy();
       return;
     }
-    const { caller: client, session = null } = hello;
+    const { caller: client, session = null, inside } = hello;
+    if (inside) {
+      // It owns nothing and takes over nothing: what it started is its task's.
+      const caller = (inside.task === null ? null : this.options.tasks.callerInside(inside.task)) ?? insideUnknownTask;
+      this.inner++;
+      const onEnd = (): void => {
+        this.inner--;
+      };
+      this.guests.receive(guest, { identify: () => caller, onEnd }).catch(() => guest.socket.destroy());
+      return;
+    }
     const identify = (_name: string | undefined, conversation: string | null) =>
       callerId(client, conversation ?? session);
     this.guests.receive(guest, { identify, onEnd: () => void this.ended(client) }).catch(() => guest.socket.destroy());
@@ -95,9 +113,14 @@ export class Sharing {
 
 /** The worker of a store that wants what this program wants; null when there is none. */
 export async function findSharedWorker(stateDir: string, choices: string): Promise<SharedWorker | null> {
-  const text = await readPrivate(join(stateDir, fileName), fileLimit);
-  const record = text === null ? null : parse(text);
+  const record = await findWorkerOf(stateDir);
   return record?.choices === choices ? record : null;
+}
+
+/** The worker of a store, whatever it wants. */
+export async function findWorkerOf(stateDir: string): Promise<SharedWorker | null> {
+  const text = await readPrivate(join(stateDir, fileName), fileLimit).catch(() => null);
+  return text === null ? null : parse(text);
 }
 
 function parse(text: string): SharedWorker | null {
@@ -115,16 +138,19 @@ export type SharedEnd = 'clientGone' | 'workerGone' | 'unreachable';
 export interface SharedCaller {
   readonly caller: string;
   readonly session: string | undefined;
+  /** Codex of that worker started this program. */
+  readonly inside?: { readonly task: string | null };
 }
 
 /** Has a client served by a shared worker until one of them goes away or `stopped` resolves. */
 export async function serveThrough(
   worker: SharedWorker,
   client: StdioClient,
-  { caller, session }: SharedCaller,
+  { caller, session, inside }: SharedCaller,
   stopped: Promise<unknown>,
 ): Promise<SharedEnd> {
-  const way = await knock(worker, { caller, ...(session === undefined ? {} : { session }) });
+  const hello = { caller, ...(session === undefined ? {} : { session }), ...(inside ? { inside } : {}) };
+  const way = await knock(worker, hello);
   if (way.kind !== 'in') return 'unreachable';
   const { socket, onLine } = way;
   const lost = new Promise<SharedEnd>((resolve) => socket.once('close', () => resolve('workerGone')));

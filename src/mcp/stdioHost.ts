@@ -1,3 +1,4 @@
+import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
 import { PassThrough } from 'node:stream';
 import type { Log } from '../core/ports';
@@ -27,11 +28,20 @@ export async function serveStdio(
   identify: Identify,
   stopped: Promise<unknown>,
 ): Promise<void> {
-  const server = createMcpServer({ ...options, tools: createTools() }, identify);
+  return serveClient(createMcpServer({ ...options, tools: createTools() }, identify), client, stopped, options.log);
+}
+
+/** Has a client served by this server until it goes away or `stopped` resolves. */
+export async function serveClient(
+  server: Server,
+  client: StdioClient,
+  stopped: Promise<unknown>,
+  log: Log,
+): Promise<void> {
   const [input, output] = [new PassThrough(), new PassThrough()];
   const splitter = new LineSplitter(
     (line) => void client.hear(line),
-    () => options.log('error', 'An answer was too long for a line.'),
+    () => log('error', 'An answer was too long for a line.'),
   );
   output.on('data', (chunk: Buffer) => splitter.push(chunk));
   await server.connect(new StdioServerTransport(input, output, transportLimits));

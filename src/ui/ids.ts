@@ -35,6 +35,7 @@ export const SettingId = {
   agentMayApprove: 'codexWorker.agentMayApprove',
   requestTimeout: 'codexWorker.requestTimeout',
   maxConcurrentTasks: 'codexWorker.maxConcurrentTasks',
+  nestedTasks: 'codexWorker.nestedTasks',
   idleTimeout: 'codexWorker.idleTimeout',
   recovery: 'codexWorker.recovery',
   usageLimit: 'codexWorker.usageLimit',

@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import { z } from 'zod';
 import * as vscode from 'vscode';
+import { deepestNesting } from '../core/nesting';
 import { agentApprovals, approvalPolicies, recoveries, usageLimitActions, type WorkerSettings } from '../core/ports';
 import { mcpTransports, type McpTransport } from '../worker';
 import { SettingId } from './ids';
@@ -22,6 +23,7 @@ export const settings: WorkerSettings = {
   requestTimeoutMs: () => minutes(SettingId.requestTimeout, 0),
   idleTimeoutMs: () => minutes(SettingId.idleTimeout, 15),
   maxConcurrentTasks: () => read(SettingId.maxConcurrentTasks, z.int().min(1).max(100), 8),
+  nestedTasks: () => read(SettingId.nestedTasks, z.int().min(0).max(deepestNesting), 0),
   recovery: () => read(SettingId.recovery, z.enum(recoveries), 'ask'),
   usageLimit: () => read(SettingId.usageLimit, z.enum(usageLimitActions), 'fail'),
   personPresent: () => true,

@@ -84,8 +84,14 @@ export class Workbench {
   }
 
   async palette(command: string): Promise<void> {
-    await this.page.keyboard.press('F1');
-    await this.input.fill(`>${command}`);
+    // A picker that is just closing takes the new one along.
+    await until('the palette is open', async () => {
+      await this.page.keyboard.press('F1');
+      return this.input.fill(`>${command}`, { timeout: 5_000 }).then(
+        () => true,
+        () => false,
+      );
+    });
     await this.pick(command).click();
     // Where the mouse rests, a hover would cover what comes next.
     await this.page.mouse.move(640, 795);

@@ -68,6 +68,7 @@ export function testSettings(root: string, changes: Partial<WorkerSettings> = {}
     requestTimeoutMs: () => null,
     idleTimeoutMs: () => null,
     maxConcurrentTasks: () => 100,
+    nestedTasks: () => 0,
     recovery: () => 'fail',
     usageLimit: () => 'fail',
     elicitation: () => false,

@@ -70,6 +70,28 @@ describe('the mapper', () => {
     ]);
   });
 
+  it.each([
+    [{ message: 'No such schema.', type: 'invalid_request_error', code: 'invalid_json_schema' }, 'bad_request', false],
+    [{ message: 'No such schema.', type: 'invalid_request_error', code: null }, 'bad_request', false],
+    [{ message: 'No such schema.', type: 'server_error' }, 'model_error', true],
+  ])('reads what a provider refused: %j', (error, code, retryable) => {
+    const told = { message: JSON.stringify({ error }), codexErrorInfo: 'other' };
+    const turn = { id: 't', status: 'failed', error: told };
+    expect(mapNotification('turn/completed', { threadId: 'x', turn })).toMatchObject([
+      { error: { code, message: 'No such schema.', retryable } },
+    ]);
+  });
+
+  it.each(['{"error":', '{"error":"why"}', `{"error":{"message":"${'x'.repeat(10_000)}"}}`])(
+    'leaves other texts as they are: %s',
+    (message) => {
+      const turn = { id: 't', status: 'failed', error: { message, codexErrorInfo: 'other' } };
+      expect(mapNotification('turn/completed', { threadId: 'x', turn })).toMatchObject([
+        { error: { code: 'model_error', message } },
+      ]);
+    },
+  );
+
   it('tolerates unknown fields, keeps the type of an unknown item, and does not know other methods', () => {
     const params = { threadId: 'x', itemId: 'i', delta: 'text', more: { deep: true } };
     expect(mapNotification('item/agentMessage/delta', params)).toEqual([

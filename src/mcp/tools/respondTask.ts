@@ -18,6 +18,7 @@ export const respondTaskTool: Tool = {
   outputSchema: outputSchema(respondResult, taskResult),
   async run(args, call, context) {
     const input = parseArguments(respondInput, args);
+    context.tasks.assertInReach(input.task_id, call.caller);
     const task = context.tasks.get(input.task_id);
     const request = findPending(task, input.request_id);
     assertType(request, input.type);

@@ -1,7 +1,7 @@
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
 import { execa } from 'execa';
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { appendFile, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { startCodexRig, startWorker } from '../rig/codexRig';
@@ -17,6 +17,7 @@ import { median, memoryOf, report, time } from './measure';
 const full = { sandbox: 'danger-full-access', approval_policy: 'never' };
 const rounds = Number(process.env.BENCH_ROUNDS ?? 10);
 
+const mega = 1024 * 1024;
 let marks = 0;
 /** Milliseconds until the answer of each cancel. */
 const answers: number[] = [];
@@ -57,6 +58,7 @@ await script.stop();
 await pipes();
 await judging();
 await deltas();
+await comingBack();
 await rig.dispose();
 model.stdin.end();
 await model;
@@ -253,9 +255,35 @@ async function deltas(): Promise<void> {
     await own.stop();
   }
   report('10,000 deltas into log and journal', 'ms', ours, bare);
-  process.stdout.write(
-    `${'longest block of the event loop meanwhile'.padEnd(52)} ${Math.max(...blocks)
-      .toFixed(1)
-      .padStart(9)} ms\n`,
-  );
+  figure('longest block of the event loop meanwhile', Math.max(...blocks));
+}
+
+function figure(name: string, ms: number): void {
+  process.stdout.write(`${name.padEnd(52)} ${ms.toFixed(1).padStart(9)} ms\n`);
+}
+
+/** A start that relives a task at work with 48 MB of history, and reads an audit trail of 15 MB. */
+async function comingBack(): Promise<void> {
+  const options = { keepMs: () => 60_000 };
+  const before = await startWorker(rig, options);
+  const { id } = await before.tasks.spawn({ prompt: 'deltas 2000 1000\nhang' }, 'bench');
+  await until('it hangs', async () => (await before.tasks.readJournal(id, 'verbose', 0, 10_000_000)).size > 2_000_000);
+  const { events_log: events } = before.tasks.paths(id);
+  await before.suspend();
+  for (const [path, size] of [
+    [events, 48 * mega],
+    [join(rig.stateDir, 'audit.jsonl'), 15 * mega],
+  ] as const) {
+    const text = await readFile(path, 'utf8');
+    const lines = text.slice(text.indexOf('\n') + 1);
+    await appendFile(path, lines.repeat(Math.ceil(size / Math.max(1, lines.length))));
+  }
+  const loop = monitorEventLoopDelay({ resolution: 1 });
+  loop.enable();
+  const worker = await startWorker(rig, options);
+  const ms = await time(() => worker.restore());
+  loop.disable();
+  figure('a start with a history of 48 MB', ms);
+  figure('longest block of the event loop meanwhile', loop.max / 1e6);
+  await worker.shutDown();
 }

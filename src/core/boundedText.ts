@@ -20,6 +20,20 @@ export class BoundedText {
     if (this.length > this.limit * 2) this.trim();
   }
 
+  /** How many characters were ever put into it. */
+  get end(): number {
+    return this.droppedCharacters + this.length;
+  }
+
+  /** Puts a text in where the text ended before, unless that is dropped by now. */
+  insert(at: number, text: string): void {
+    const whole = this.parts.join('');
+    const place = at - this.droppedCharacters;
+    if (place < 0) return;
+    this.parts = [`${whole.slice(0, place)}${text}${whole.slice(place)}`];
+    this.length += text.length;
+  }
+
   get endsLine(): boolean {
     return this.parts.at(-1)?.endsWith('\n') ?? true;
   }
@@ -40,6 +54,11 @@ export class BoundedText {
     this.parts = [kept];
     this.length = kept.length;
   }
+}
+
+/** The beginning of a text whose rest was streamed; empty where the stream is not its end. */
+export function beginningBefore(streamed: BoundedText, whole: string): string {
+  return whole.endsWith(streamed.toString()) ? whole.slice(0, Math.max(0, whole.length - streamed.end)) : '';
 }
 
 /** The last `count` lines of a text, without a final empty one. */

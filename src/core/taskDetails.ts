@@ -1,6 +1,6 @@
 import { beginningOf } from '../base/wellFormed';
 import { BoundedMap } from './boundedMap';
-import { BoundedText, firstLine } from './boundedText';
+import { beginningBefore, BoundedText, firstLine } from './boundedText';
 import type { ChangedFile, TaskSnapshot, WorkItem } from './taskSnapshot';
 import type { PlanStep, TaskEvent, TokenUsage } from './taskEvent';
 import { changedFile } from './transcript';
@@ -10,6 +10,13 @@ const messageLimit = 256_000;
 const diffLimit = 1_000_000;
 const itemLimit = 200;
 const changedFileLimit = 1_000;
+
+/** What a command said while it ran. */
+interface Streamed {
+  /** Where in the output it begins. */
+  readonly from: number;
+  readonly text: BoundedText;
+}
 
 /** What a task did so far, gathered from its events. Every part is bounded. */
 export class TaskDetails {
@@ -22,7 +29,7 @@ export class TaskDetails {
   private readonly items = new Map<string, WorkItem>();
   private readonly files = new Map<string, ChangedFile>();
   private readonly diffs = new Map<string, string>();
-  private readonly streamed = new BoundedMap<string, true>(itemLimit);
+  private readonly streamed = new BoundedMap<string, Streamed>(itemLimit);
   private turnId = '';
   /** What was the last command before the newest one, which may be declined. */
   private commandBefore: string | null = null;
@@ -66,8 +73,7 @@ export class TaskDetails {
         this.commandStarted(event);
         break;
       case 'commandOutput':
-        this.streamed.set(event.itemId, true);
-        this.output.append(event.text);
+        this.stream(event.itemId, event.text);
         break;
       case 'commandCompleted':
         this.commandCompleted(event);
@@ -145,13 +151,25 @@ export class TaskDetails {
   private commandCompleted(event: TaskEvent & { type: 'commandCompleted' }): void {
     this.activity = 'thinking';
     const { itemId: id, command, exitCode, outcome } = event;
-    // A short command's output comes with its completion only.
-    if (!this.streamed.take(id)) this.output.append(event.output ?? '');
+    this.addUnseen(this.streamed.take(id), event.output ?? '');
     if (outcome === 'declined') {
       this.output.append('[declined]\n');
       if (this.lastCommand === command) this.lastCommand = this.commandBefore;
     }
     this.keep({ kind: 'command', id, command, exitCode, outcome });
+  }
+
+  private stream(itemId: string, text: string): void {
+    const streamed = this.streamed.get(itemId) ?? { from: this.output.end, text: new BoundedText(outputLimit) };
+    this.streamed.set(itemId, streamed);
+    streamed.text.append(text);
+    this.output.append(text);
+  }
+
+  /** Of a short command all output comes with its end only, and of a long one what it said in its first moments (seen). */
+  private addUnseen(streamed: Streamed | undefined, output: string): void {
+    if (streamed) this.output.insert(streamed.from, beginningBefore(streamed.text, output));
+    else this.output.append(output);
   }
 
   private filesChanged(event: TaskEvent & { type: 'filesChanged' }): void {

@@ -1,5 +1,5 @@
 import { BoundedMap } from './boundedMap';
-import { BoundedText, firstLine } from './boundedText';
+import { beginningBefore, BoundedText, firstLine } from './boundedText';
 import type { ChangedFile } from './taskSnapshot';
 import type { FileChange, TaskEvent, TokenUsage } from './taskEvent';
 
@@ -134,9 +134,9 @@ export class Transcript {
 
   /** The output that was not streamed: all of a short command's, and the first moments of a long one (seen). */
   private unseen(itemId: string, output: string): string {
-    const streamed = this.streamed.take(itemId)?.toString();
+    const streamed = this.streamed.take(itemId);
     if (streamed === undefined) return output;
-    const head = output.endsWith(streamed) ? output.slice(0, output.length - streamed.length) : '';
+    const head = beginningBefore(streamed, output);
     return head === '' ? '' : `[before that]\n${head}`;
   }
 

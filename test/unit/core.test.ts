@@ -6,11 +6,13 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { BoundedMap } from '../../src/core/boundedMap';
 import { beginningOf, endOf, wellFormed } from '../../src/base/wellFormed';
-import { BoundedText, firstLine, lastLines } from '../../src/core/boundedText';
+import { beginningBefore, BoundedText, firstLine, lastLines } from '../../src/core/boundedText';
 import { DisposableStore } from '../../src/core/disposable';
 import { Emitter } from '../../src/core/emitter';
 import { hashOf } from '../../src/core/hash';
 import { isTaskId, newTaskId } from '../../src/core/taskId';
+import { TaskDetails } from '../../src/core/taskDetails';
+import type { TaskEvent } from '../../src/core/taskEvent';
 import { countLines, formatDuration, formatTokens, Transcript } from '../../src/core/transcript';
 import { TaskFiles } from '../../src/store/taskFiles';
 
@@ -46,6 +48,28 @@ describe('bounded things', () => {
         expect(text.toString()).toBe(whole.slice(-limit));
       }),
     );
+  });
+
+  it('take a text in where they ended before, unless that is dropped', () => {
+    const text = new BoundedText(6);
+    text.append('ab');
+    const mark = text.end;
+    text.append('ef');
+    text.insert(mark, 'cd');
+    expect([text.toString(), text.end]).toEqual(['abcdef', 6]);
+    text.append('ghijklmnop');
+    expect(text.toString()).toBe('klmnop');
+    text.insert(mark, 'x');
+    expect([text.toString(), text.dropped]).toEqual(['klmnop', 10]);
+  });
+
+  it('tell what came before a stream, however little of it is kept', () => {
+    const streamed = new BoundedText(3);
+    streamed.append('two three');
+    expect(beginningBefore(streamed, 'one two three')).toBe('one ');
+    expect(beginningBefore(streamed, 'two three')).toBe('');
+    expect(beginningBefore(streamed, 'three')).toBe('');
+    expect(beginningBefore(streamed, 'one two four')).toBe('');
   });
 
   it('forget the oldest entry', () => {
@@ -145,6 +169,22 @@ describe('a transcript', () => {
     expect(text.join('')).toBe(
       '$ ls\ntwo\n[before that]\none\n[exit 0 · 1.5 s]\nhello\n$ ls\nshort\n[exit 0 · 1.5 s]\n',
     );
+  });
+
+  it('has output of a command that came late in its place, where the output is kept as one text', () => {
+    const details = new TaskDetails();
+    const command = (itemId: string) => ({ itemId, command: itemId, cwd: '/' });
+    const done = { type: 'commandCompleted', outcome: 'completed', exitCode: 0, durationMs: 1 } as const;
+    const events: readonly TaskEvent[] = [
+      { type: 'commandStarted', ...command('a') },
+      { type: 'commandOutput', itemId: 'a', text: 'a2\n' },
+      { type: 'commandStarted', ...command('b') },
+      { type: 'commandOutput', itemId: 'a', text: 'a3\n' },
+      { ...done, ...command('a'), output: 'a1\na2\na3\n' },
+      { ...done, ...command('b'), output: 'b1\n' },
+    ];
+    for (const event of events) details.apply(event);
+    expect(details.outputTail).toBe('$ a\na1\na2\n$ b\na3\nb1\n');
   });
 
   it('counts the lines of a patch, and of a whole file', () => {

@@ -16,6 +16,7 @@ import { AppServer, type Connection, unavailable } from './appServer';
 import { accountKey } from './codexAccount';
 import { CodexThread } from './codexThread';
 import { gatedConfigFor } from './gatedThreads';
+import { MountPoints } from './mountPoints';
 import { isKnown, mapNotification } from './eventMapper';
 import type { CodexBinary } from './findCodex';
 import {
@@ -72,6 +73,7 @@ export class CodexAgent implements Agent {
   private readonly processes: TaskProcesses;
   /** Looks at whether a sandbox starts in a directory; those that found that it does, and those under way. */
   private readonly probes = new BoundedMap<string, Promise<void>>(probesKept);
+  private readonly mountPoints = new MountPoints();
   private locating: Promise<CodexBinary> | null = null;
   private readonly unknownMethods = new Set<string>();
   private readonly windows = new Map<string, UsageWindow>();
@@ -252,6 +254,7 @@ export class CodexAgent implements Agent {
       gate,
       env,
       startingServers: () => [...this.startingServers],
+      mountPoints: this.mountPoints,
       mayNest: this.options.mayNest ?? (() => false),
     };
     return new CodexThread(spec, sink, parts);

@@ -9,6 +9,7 @@ import type { AppServer, Connection } from './appServer';
 import { crashed } from './codexErrors';
 import { withoutOwnServers } from './ownServers';
 import { LineOrder } from './lineOrder';
+import type { MountPoints } from './mountPoints';
 import { gatedConfigFor, gatedParams, stillUngated } from './gatedThreads';
 import { loadedThreadsResult, threadResult, turnResult } from './protocol';
 import { invalidRequest, RpcError, RpcLostError, type RpcPeer } from './rpc';
@@ -46,6 +47,7 @@ export interface ThreadParts {
   readonly lingerMs: number;
   /** MCP servers of the person's that Codex is starting now. */
   readonly startingServers: () => readonly string[];
+  readonly mountPoints: MountPoints;
   /** Whether a task may start tasks. */
   readonly mayNest: (taskId: string) => boolean;
   /** Nobody will use the thread any more. */
@@ -164,6 +166,7 @@ export class CodexThread implements AgentThread {
     await this.closeUngated();
     this.turnRequested = true;
     try {
+      if (this.isMounted) await this.parts.mountPoints.begin(this.spec.cwd, this.id);
       const { rpc } = await this.load();
       const result = await rpc.request('turn/start', this.turnParams(input));
       turnResult.parse(result);
@@ -286,6 +289,10 @@ export class CodexThread implements AgentThread {
 
   private commandEnded(itemId: string): void {
     if (this.openCommands.delete(itemId)) this.parts.processes.commandEnded(this.spec.taskId);
+  }
+
+  private get isMounted(): boolean {
+    return this.spec.sandbox === 'workspace-write' && process.platform === 'linux';
   }
 
   private get works(): boolean {
@@ -439,6 +446,9 @@ export class CodexThread implements AgentThread {
   private async clearAway(): Promise<StopReport> {
     const report = this.dirty ? await this.endProcesses() : nothingLeft;
     if (!this.works) this.unload();
+    if (!this.works && this.isMounted && report.alive.length === 0) {
+      await this.parts.mountPoints.end(this.spec.cwd, this.id);
+    }
     return report;
   }
 

@@ -1,3 +1,5 @@
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { type CodexRig, startCodexRig, startWorker } from '../rig/codexRig';
 import { isAlive, processesWith } from '../rig/processes';
@@ -225,3 +227,22 @@ it.each([false, true])(
     expect(isAlive(server)).toBe(false);
   },
 );
+
+it('the empty directories that the sandbox of a killed command leaves go with the last task of the folder', async () => {
+  const cwd = join(rig.workspace, 'mounted');
+  await mkdir(join(cwd, '.codex'), { recursive: true });
+  const marks = [uniqueSleep(), uniqueSleep()];
+  const spawn = async (mark: string): Promise<string> => {
+    const { id } = await worker.tasks.spawn({ prompt: `run: ${mark}`, sandbox: 'workspace-write', cwd }, caller);
+    await until('the command runs', () => processesWith(mark).length > 0);
+    return id;
+  };
+  const ids = [await spawn(marks[0]!), await spawn(marks[1]!)];
+  expect(await readdir(cwd)).toContain('.agents');
+  // Somebody has need of one.
+  await writeFile(join(cwd, '.aws', 'config'), '');
+  await cancel(ids[0]!);
+  expect(await readdir(cwd)).toContain('.agents');
+  await cancel(ids[1]!);
+  expect((await readdir(cwd)).sort()).toEqual(['.aws', '.codex']);
+});

@@ -1,6 +1,12 @@
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 
+/** The policy that Create Policy makes for all of a person's windows. */
+export function userPolicyPath(env: NodeJS.ProcessEnv = process.env): string {
+  const named = env.CODEX_WORKER_DATA ?? '';
+  return join(isAbsolute(named) ? named : join(homedir(), '.codex-worker'), 'policy.yaml');
+}
+
 /** The directory of this product in the user's data directory. `CODEX_WORKER_DATA` names another one. */
 export function userDataDir(env: NodeJS.ProcessEnv = process.env, platform = process.platform): string {
   const named = env.CODEX_WORKER_DATA ?? '';

@@ -1,7 +1,7 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import * as vscode from 'vscode';
+import { userPolicyPath } from '../base/userDirs';
 import { DisposableStore } from '../core/disposable';
 import { builtInText, type Policies, readPolicy, scaffoldText, workspaceFile } from '../worker';
 import { SettingId } from './ids';
@@ -45,7 +45,7 @@ export class PolicyEditing implements vscode.Disposable {
     const own = {
       label: 'My policy',
       detail: 'Holds in every window of this machine.',
-      path: policyPath() ?? ownPath(),
+      path: policyPath() ?? userPolicyPath(),
     };
     const shared = {
       label: 'Policy of this workspace',
@@ -92,8 +92,4 @@ export class PolicyEditing implements vscode.Disposable {
       }),
     );
   }
-}
-
-function ownPath(): string {
-  return join(homedir(), '.codex-worker', 'policy.yaml');
 }

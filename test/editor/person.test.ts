@@ -280,6 +280,9 @@ it('tasks that cannot be had are told with what can be done, and are there when 
   await page.goto(`${editor.url}/version`);
   await until('the window is gone', () => processesWith('--type=extensionHost').length === 0);
   await rename(own, `${own}.away`);
+  // A damaged task is there as that, and costs no other.
+  const [damaged] = await readdir(join(`${own}.away`, 'tasks'));
+  await writeFile(join(`${own}.away`, 'tasks', damaged!, 'meta.json'), '{');
   await writeFile(own, '');
   await page.goto(editor.folderUrl);
   const notification = page.locator('.notification-toast', { hasText: 'cannot be used' });
@@ -296,4 +299,8 @@ it('tasks that cannot be had are told with what can be done, and are there when 
   await workbench.row('Copilot').first().waitFor();
   await workbench.newTask('say started again');
   await workbench.row('say started again').first().waitFor();
+  await workbench.row('Damaged').waitFor();
+  await workbench.row(damaged!).waitFor();
+  await workbench.still();
+  await workbench.shot('damaged');
 }); // prettier-ignore

@@ -5,7 +5,7 @@ import { Keeper, type KeeperOptions } from './process/keeper';
 
 /**
  * The program that owns Codex over the lives of its windows; see process/keeper.ts. Its options come as JSON on standard
- * input, because others can read a command line and a token is in them.
+ * input, because others can read a command line.
  */
 async function main(): Promise<void> {
   const options = JSON.parse(await text(process.stdin)) as KeeperOptions;

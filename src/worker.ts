@@ -124,7 +124,9 @@ export class Worker implements Disposable {
     this.agent = this.owned.add(
       new CodexAgent({
         locate: () => locate(options),
-        host: options.keeper ? new KeeperHost({ ...options.keeper, stateDir: dir }) : directHost,
+        host: options.keeper
+          ? new KeeperHost({ ...options.keeper, dataDir: options.dataDir, stateDir: dir })
+          : directHost,
         log,
         version,
         stateDir: dir,

@@ -28,6 +28,7 @@ const refusalLimitMs = 500;
 const nonceLimitMs = 60_000;
 /** Characters of a line of the conversation before the welcome. */
 const lineLimit = 16_384;
+const newline = 10;
 const nonceForm = /^[0-9a-f]{64}$/;
 const guestLimit = 200;
 
@@ -40,11 +41,15 @@ export interface Guest {
   readonly hello: Json;
   /** From now on it gets what the guest says, one line each. */
   readonly onLine: (listener: (line: string) => void) => void;
+  /** Leaves what the guest says to be read from the socket, which is paused. */
+  readonly leave: () => Socket;
 }
 
 export interface DoorOptions {
   /** The user's data directory, in which the directory of doors is. */
   readonly dataDir: string;
+  /** Whether it is there longer than a session of the user. */
+  readonly lasting?: boolean;
   /** What a guest is told of us. */
   readonly welcome: () => Json;
   readonly onGuest: (guest: Guest) => void;
@@ -91,7 +96,7 @@ export class Door {
   static async open(options: DoorOptions): Promise<Door> {
     const doors = await makeDoorsDir(options.dataDir);
     await removeLeft(doors);
-    const local = await newLocalAddress();
+    const local = await newLocalAddress(options.lasting ? 'lasting' : 'session');
     const server = createServer();
     const door = new Door(options, doors, server, local);
     await listen(server, { path: local.address });
@@ -135,7 +140,12 @@ export class Door {
       }
       say(socket, { welcome: this.options.welcome() });
       const hello = isJson(knock.hello) ? knock.hello : {};
-      this.options.onGuest({ socket, hello, onLine: (listener) => lines.pass(listener) });
+      this.options.onGuest({
+        socket,
+        hello,
+        onLine: (listener) => lines.pass(listener),
+        leave: () => lines.leave(),
+      });
     } finally {
       clearTimeout(late);
     }
@@ -177,6 +187,8 @@ export type Knocked =
       readonly socket: Socket;
       readonly welcome: Json;
       readonly onLine: (listener: (line: string) => void) => void;
+      /** Leaves what the door's owner says to be read from the socket, which is paused. */
+      readonly leave: () => Socket;
     }
   | { readonly kind: 'nobody' }
   | { readonly kind: 'refused'; readonly reason: Refusal };
@@ -202,7 +214,13 @@ export async function knock({ address, token }: Address, hello: Json): Promise<K
         return { kind: 'refused', reason: 'proof' };
       }
       if (isJson(said?.welcome)) {
-        return { kind: 'in', socket, welcome: said.welcome, onLine: (listener) => lines.pass(listener) };
+        return {
+          kind: 'in',
+          socket,
+          welcome: said.welcome,
+          onLine: (listener) => lines.pass(listener),
+          leave: () => lines.leave(),
+        };
       }
       if (isJson(said?.refused)) {
         socket.destroy();
@@ -229,53 +247,58 @@ async function prove(socket: Socket, path: string): Promise<boolean> {
   return isWritten;
 }
 
-/** The lines of a socket: one by one at first, then all to a listener. */
+/** What a socket says: line by line at first, then all that follows to somebody else. */
 class Lines {
-  private readonly waiting: string[] = [];
-  private want: ((line: string) => void) | null = null;
-  private fail: (error: Error) => void = () => undefined;
-  private listener: ((line: string) => void) | null = null;
-  private length = 0;
+  private held = Buffer.alloc(0);
+  private wake: () => void = () => undefined;
   private isClosed = false;
+  private readonly socket: Socket;
 
   constructor(socket: Socket) {
-    const splitter = new LineSplitter(
-      (line) => this.take(line),
-      () => socket.destroy(),
-    );
-    socket.on('data', (chunk: Buffer) => {
-      this.length += chunk.length;
-      if (!this.listener && this.length > lineLimit) socket.destroy();
-      else splitter.push(chunk);
-    });
+    this.socket = socket;
+    socket.on('data', this.take);
     socket.once('close', () => {
       this.isClosed = true;
-      this.fail(gone());
+      this.wake();
     });
   }
 
-  /** Rejects when the connection ends first. */
-  next(): Promise<string> {
-    const line = this.waiting.shift();
-    if (line !== undefined) return Promise.resolve(line);
-    if (this.isClosed) return Promise.reject(gone());
-    return new Promise((resolve, reject) => {
-      this.want = resolve;
-      this.fail = reject;
-    });
+  private readonly take = (chunk: Buffer): void => {
+    this.held = Buffer.concat([this.held, chunk]);
+    // More than a line of the conversation: it is read when somebody takes it.
+    if (this.held.length > lineLimit) this.socket.pause();
+    this.wake();
+  };
+
+  /** Rejects when the connection ends first, and for a line that is too long. */
+  async next(): Promise<string> {
+    for (;;) {
+      const end = this.held.indexOf(newline);
+      if ((end < 0 ? this.held.length : end) > lineLimit) throw new Error('A line is too long.');
+      if (end >= 0) {
+        const line = this.held.subarray(0, end).toString('utf8');
+        this.held = this.held.subarray(end + 1);
+        this.socket.resume();
+        return line;
+      }
+      if (this.isClosed) throw gone();
+      await new Promise<void>((resolve) => (this.wake = resolve));
+    }
   }
 
+  /** Gives all lines that follow to a listener. */
   pass(listener: (line: string) => void): void {
-    this.listener = listener;
-    for (const line of this.waiting.splice(0)) listener(line);
+    const splitter = new LineSplitter(listener, () => this.socket.destroy());
+    const rest = this.leave();
+    rest.on('data', (chunk: Buffer) => splitter.push(chunk)).resume();
   }
 
-  private take(line: string): void {
-    const { want } = this;
-    this.want = null;
-    if (this.listener) this.listener(line);
-    else if (want) want(line);
-    else this.waiting.push(line);
+  /** Leaves all that follows to be read from the socket, which is paused. */
+  leave(): Socket {
+    this.socket.off('data', this.take).pause();
+    if (this.held.length > 0) this.socket.unshift(this.held);
+    this.held = Buffer.alloc(0);
+    return this.socket;
   }
 }
 

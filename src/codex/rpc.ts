@@ -111,6 +111,8 @@ export class RpcPeer {
       splitter.push(chunk);
       if (chunk.length >= floodBytes) rest(input);
     });
+    // It may have been left paused.
+    input.resume();
   }
 
   /**

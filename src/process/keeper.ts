@@ -1,7 +1,7 @@
-import { timingSafeEqual } from 'node:crypto';
-import { createServer, type Server, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { rm } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
+import { Door, type Guest } from '../base/door';
 import { Backlog } from './backlog';
 import { type ChildProcess, startChild } from './childProcess';
 import { backlogPath, recordPath, writeRecord } from './keeperFiles';
@@ -9,6 +9,7 @@ import {
   commandSchema,
   controlLine,
   controlMark,
+  helloSchema,
   type KeeperCommand,
   type KeeperNews,
   parseControl,
@@ -16,13 +17,13 @@ import {
 import { signalProcess } from './killTree';
 import { claimLineage } from './lineage';
 import { LineSplitter } from '../base/lineSplitter';
-import { listen, newLocalAddress } from '../base/localSocket';
 import { identity, processTable } from './processTable';
 import { WorkWatch } from './workWatch';
 
 export interface KeeperOptions {
+  /** The user's data directory, in which the directory of doors is. */
+  readonly dataDir: string;
   readonly stateDir: string;
-  readonly token: string;
   readonly purpose: string;
   /** The server and its arguments. */
   readonly file: string;
@@ -40,7 +41,6 @@ const firstClientMs = 15_000;
 /** Work without a limit may wait for an answer that nobody gives: after a week it ends all the same, in ms. */
 const longestMs = 7 * 24 * 3_600_000;
 const attachLimitMs = 2_000;
-const helloLimitMs = 5_000;
 /** Bytes that wait for a client beyond which the server is not read on. */
 const waitingLimit = 32 * 1024 * 1024;
 /** Characters. */
@@ -70,19 +70,18 @@ export class Keeper {
   private attached: Promise<unknown> = Promise.resolve();
   private readonly options: KeeperOptions;
   private readonly child: ChildProcess;
-  private readonly listener: Server;
+  private readonly door: Door;
   private readonly lineage: number | null;
 
-  private constructor(options: KeeperOptions, lineage: number | null, listener: Server) {
+  private constructor(options: KeeperOptions, lineage: number | null, door: Door) {
     this.options = options;
     this.keepMs = options.keepMs;
     this.lineage = lineage;
-    this.listener = listener;
+    this.door = door;
     // The time grows over keepers; a server would have to say more than a million lines a second to overtake it.
     this.backlog = new Backlog(backlogPath(options.stateDir), Date.now() * 1_000);
     this.child = startChild({ file: options.file, args: options.args });
     this.readServer();
-    listener.on('connection', (socket) => this.meet(socket));
     this.watch = setInterval(() => this.look(), lookEveryMs);
   }
 
@@ -90,26 +89,27 @@ export class Keeper {
   static async start(options: KeeperOptions): Promise<Keeper> {
     // The server and everything below it inherits the mark, which stays ours when the server is gone.
     const lineage = await claimLineage(process.pid);
-    const { address, cleanUp } = await newLocalAddress('lasting');
-    const listener = createServer();
-    await listen(listener, { path: address });
+    let keeper: Keeper | null = null;
+    const door = await Door.open({
+      dataDir: options.dataDir,
+      lasting: true,
+      welcome: () => ({}),
+      onGuest: (guest) => (keeper ? keeper.meet(guest) : guest.socket.destroy()),
+    });
     const record = {
       version: 1,
       keeper: await identityOf(process.pid),
       server: null,
-      address,
-      token: options.token,
+      address: door.address,
+      token: door.token,
       purpose: options.purpose,
     } as const;
     await writeRecord(options.stateDir, record);
-    const keeper = new Keeper(options, lineage, listener);
-    keeper.onEnd = cleanUp;
+    keeper = new Keeper(options, lineage, door);
     const { pid } = keeper.child;
     await writeRecord(options.stateDir, { ...record, server: pid === undefined ? null : await identityOf(pid) });
     return keeper;
   }
-
-  private onEnd: () => Promise<void> = () => Promise.resolve();
 
   /** Ends the server in order, or kills it at once, and everything that it started; then this program may end. */
   async end(how: 'stop' | 'kill'): Promise<void> {
@@ -129,8 +129,7 @@ export class Keeper {
     await rm(recordPath(this.options.stateDir), { force: true });
     this.tell({ exit });
     await this.closeClient();
-    this.listener.close();
-    await this.onEnd();
+    await this.door.close();
   }
 
   private readServer(): void {
@@ -177,32 +176,20 @@ export class Keeper {
     this.client?.write(controlLine(news));
   }
 
-  /** Somebody connected; it is our client once it has shown the token. */
-  private meet(socket: Socket): void {
-    let welcome = false;
-    const late = setTimeout(() => socket.destroy(), helloLimitMs);
-    const onLine = (line: string): void => {
-      if (welcome) {
-        this.fromClient(line);
-        return;
-      }
-      clearTimeout(late);
-      const hello = line.startsWith(controlMark) ? parseControl(commandSchema, line) : null;
-      if (!hello || !('hello' in hello) || !isEqual(hello.hello.token, this.options.token)) {
-        socket.destroy();
-        return;
-      }
-      welcome = this.hadClient = true;
-      this.keepMs = hello.hello.keepMs;
-      this.attach(socket);
-    };
-    const splitter = new LineSplitter(onLine, () => socket.destroy());
-    socket.on('data', (chunk: Buffer) => splitter.push(chunk));
-    socket.on('error', () => undefined);
+  /** Somebody came through the door, and is our client now. */
+  private meet({ socket, hello, onLine }: Guest): void {
+    const greeting = helloSchema.safeParse(hello).data;
+    if (!greeting) {
+      socket.destroy();
+      return;
+    }
+    this.hadClient = true;
+    this.keepMs = greeting.keepMs;
     socket.on('close', () => {
-      clearTimeout(late);
       if (this.client === socket) this.detach();
     });
+    onLine((line) => this.fromClient(line));
+    this.attach(socket);
   }
 
   /** One client is told what it missed at a time. */
@@ -311,9 +298,4 @@ function drained(socket: Socket): Promise<void> {
 async function identityOf(pid: number): Promise<string> {
   const entry = (await processTable().list()).find((one) => one.pid === pid);
   return entry ? identity(entry) : `${pid}:?`;
-}
-
-function isEqual(a: string, b: string): boolean {
-  const [left, right] = [Buffer.from(a), Buffer.from(b)];
-  return left.length === right.length && timingSafeEqual(left, right);
 }

@@ -1,9 +1,10 @@
 import { execa } from 'execa';
-import { randomBytes } from 'node:crypto';
 import { rm } from 'node:fs/promises';
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
+
 import { PassThrough } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import { knock } from '../base/door';
 import { readBacklog } from './backlog';
 import type { ExitInfo } from './childProcess';
 import type { KeeperOptions } from './keeper';
@@ -15,6 +16,8 @@ import { identity, processTable } from './processTable';
 import { directHost, type ServerHost, type ServerOptions, type ServerProcess } from './serverProcess';
 
 export interface KeeperHostOptions {
+  /** The user's data directory, in which the directory of doors is. */
+  readonly dataDir: string;
   /** The bundled keeper program. */
   readonly program: string;
   readonly stateDir: string;
@@ -24,7 +27,6 @@ export interface KeeperHostOptions {
 
 /** A keeper starts in 50 ms and its server in 130 ms (measured); a loaded machine needs longer. */
 const startLimitMs = 15_000;
-const connectLimitMs = 3_000;
 /** End of input, SIGTERM, SIGKILL of the server and the sweep have a second each, or less. */
 const stopLimitMs = 5_000;
 const killLimitMs = 1_500;
@@ -47,11 +49,10 @@ export class KeeperHost implements ServerHost {
   }
 
   private async startKept({ file, args, env, purpose }: ServerOptions): Promise<ServerProcess> {
-    const { program, stateDir, keepMs } = this.options;
+    const { program, dataDir, stateDir, keepMs } = this.options;
     const before = await readRecord(stateDir);
     if (before) await endKeeper(before);
-    const token = randomBytes(32).toString('base64url');
-    const own: KeeperOptions = { stateDir, token, purpose, file, args, keepMs: keepMs() };
+    const own: KeeperOptions = { dataDir, stateDir, purpose, file, args, keepMs: keepMs() };
     const child = execa(process.execPath, [program], {
       // In the editor our own program is Electron.
       env: { ...env, ELECTRON_RUN_AS_NODE: '1' },
@@ -94,9 +95,12 @@ export class KeeperHost implements ServerHost {
   }
 
   private async attach(record: KeeperRecord): Promise<ServerProcess> {
-    const socket = await open(record.address);
-    socket.write(controlLine({ hello: { token: record.token, keepMs: this.options.keepMs() } }));
-    return new KeptServer(socket, record, this.options.keepMs);
+    const way = await knock(record, { keepMs: this.options.keepMs() });
+    if (way.kind !== 'in')
+      throw new Error(
+        way.kind === 'nobody' ? 'The keeper does not answer.' : `The keeper's door refuses: ${way.reason}.`,
+      );
+    return new KeptServer(way.leave(), record, this.options.keepMs);
   }
 }
 
@@ -125,15 +129,19 @@ class KeptServer implements ServerProcess {
     this.caughtUp = new Promise((resolve) => (this.onCaughtUp = resolve));
     this.exited = new Promise((resolve) => (this.onExit = resolve));
     socket.on('error', () => undefined);
-    socket.once('close', () => {
-      this.onCaughtUp();
-      if (!this.detached) this.keeperLost().catch(() => undefined);
-    });
+    // It may be gone before anybody listens.
+    if (socket.closed) this.onClose();
+    else socket.once('close', () => this.onClose());
     // The person may change it meanwhile.
     this.keepMs = keepMs;
   }
 
   private readonly keepMs: () => number | null;
+
+  private onClose(): void {
+    this.onCaughtUp();
+    if (!this.detached) this.keeperLost().catch(() => undefined);
+  }
 
   get stdin(): Socket {
     return this.socket;
@@ -254,19 +262,6 @@ async function listProcesses(): ReturnType<ReturnType<typeof processTable>['list
       await delay(listAgainMs);
     }
   }
-}
-
-function open(address: string): Promise<Socket> {
-  return new Promise((resolve, reject) => {
-    const socket = connect(address);
-    const late = setTimeout(() => socket.destroy(new Error('The keeper does not answer.')), connectLimitMs);
-    socket.once('error', reject);
-    socket.once('connect', () => {
-      clearTimeout(late);
-      socket.off('error', reject);
-      resolve(socket);
-    });
-  });
 }
 
 async function firstLine(stream: NodeJS.ReadableStream): Promise<string> {

@@ -1,11 +1,13 @@
 import { z } from 'zod';
 
+/** What a client says at the keeper's door: how long the server's work goes on without it, in ms; null until it is done. */
+export const helloSchema = z.object({ keepMs: z.number().nullable() });
+
 /**
  * Between a keeper and its client, a line each. To the keeper: `{…}` goes to the server as it is, `!{…}` is a command. From
  * it: `123 {…}` is the server's line at position 123, `!{…}` is news of the keeper's own.
  */
 export const commandSchema = z.union([
-  z.object({ hello: z.object({ token: z.string(), keepMs: z.number().nullable() }) }),
   /** How long the server's work goes on without a client, in ms; null until it is done. */
   z.object({ keepMs: z.number().nullable() }),
   z.object({ acknowledge: z.number() }),

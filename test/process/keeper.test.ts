@@ -3,6 +3,7 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { doorVersion, knock } from '../../src/base/door';
 import type { TaskSnapshot } from '../../src/core/taskSnapshot';
 import type { Answer } from '../../src/core/pendingRequest';
 import { type CodexRig, startCodexRig, startWorker } from '../rig/codexRig';
@@ -333,18 +334,22 @@ describe('a keeper', () => {
     await until('it asks', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
   });
 
-  it('talks to nobody without its token, and to the newest of its clients', async () => {
+  it('talks to nobody without its token and a proof, and to the newest of its clients', async () => {
     await start();
     const id = await spawn('slow 3s');
     const { address, token } = await record();
-    const hello = (secret: string) => `!${JSON.stringify({ hello: { token: secret, keepMs: 30_000 } })}\n`;
-    const stranger = connect(address);
-    stranger.write(hello('wrong'));
-    expect(await text(stranger)).toBe('');
+    expect(await knock({ address, token: 'wrong' }, { keepMs: 30_000 })).toEqual({ kind: 'refused', reason: 'token' });
+    // As a command in Codex's sandbox, which may read the token and cannot write what it is told to.
+    const sandboxed = connect(address);
+    sandboxed.write(`${JSON.stringify({ door: doorVersion, token, hello: { keepMs: 30_000 } })}\n{"written":true}\n`);
+    expect(await text(sandboxed)).toMatch(/^\{"write":"[^"]+"\}\n\{"refused":\{"reason":"proof"\}\}\n$/);
+    // What spoke to it without a door comes no further.
+    const outdated = connect(address);
+    outdated.write(`!${JSON.stringify({ hello: { token, keepMs: 30_000 } })}\n{"id":"x","method":"thread/list"}\n`);
+    expect(await text(outdated)).toMatch(/^\{"refused":\{"reason":"[a-z]+"\}\}\n$/);
     expect(worker.tasks.get(id)).toMatchObject({ status: 'working', pending: [] });
-    const newer = connect(address);
-    newer.write(hello(token));
+    const newer = await knock({ address, token }, { keepMs: 30_000 });
     await until('the older one is cut off', () => worker.tasks.get(id).pending[0]?.question.type === 'recovery');
-    newer.destroy();
+    if (newer.kind === 'in') newer.socket.destroy();
   });
 });

@@ -13,7 +13,7 @@ import { until } from '../rig/until';
 const dying = `
   const server = require('node:net').createServer((socket) => {
     socket.once('data', () => {
-      socket.destroy();
+      socket.end('{"welcome":{}}\\n');
       setTimeout(() => process.exit(), 400);
     });
   });
@@ -35,7 +35,9 @@ it('does not say that a server ended before it has, when its keeper dies slowly'
     token: 'token',
     purpose: '',
   });
-  const kept = await new KeeperHost({ program: '', stateDir, keepMs: () => 1_000 }).find();
+  const kept = await new KeeperHost({ program: '', dataDir: stateDir, stateDir, keepMs: () => 1_000 }).find();
+  // As a client does that listens.
+  kept!.stdout.resume();
   expect(await kept!.exited).toMatchObject({ startError: 'its keeper is gone' });
   expect(isAlive(server.pid!)).toBe(false);
 });

@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { makeDoorsDir } from './base/door';
 import { type Client, findClients, plainEntry } from './clients/clients';
 import { CodexAgent } from './codex/codexAgent';
 import { type CodexBinary, findCodex, thisMachine } from './codex/findCodex';
@@ -108,11 +109,14 @@ export class Worker implements Disposable {
   private readonly options: WorkerOptions;
   private readonly settings: WorkerSettings;
   private sharing: Sharing | null = null;
+  /** Null where there can be no door. */
+  private readonly doorsDir: string | null;
 
   /** What agents may do. */
   readonly policies: Policies;
 
-  private constructor(options: WorkerOptions, { dir, beside, lock, processes, journal }: Store, policies: Policies) {
+  private constructor(options: WorkerOptions, store: Store, policies: Policies) {
+    const { dir, beside, lock, processes, journal, doorsDir } = store;
     const { settings, log, env, threadConfig, dynamicTools, lingerMs } = options;
     this.log = log;
     this.options = options;
@@ -121,15 +125,18 @@ export class Worker implements Disposable {
     this.beside = beside;
     this.lock = lock;
     this.settings = settings;
+    this.doorsDir = doorsDir;
     this.agent = this.owned.add(
       new CodexAgent({
         locate: () => locate(options),
-        host: options.keeper
-          ? new KeeperHost({ ...options.keeper, dataDir: options.dataDir, stateDir: dir })
-          : directHost,
+        host:
+          options.keeper && doorsDir !== null
+            ? new KeeperHost({ ...options.keeper, doorsDir, stateDir: dir })
+            : directHost,
         log,
         version,
         stateDir: dir,
+        doorsDir,
         mayNest: (id) => this.tasks.mayNest(id),
         onProcess: (key) => processes.add(key),
         gate: policies.gate,
@@ -195,7 +202,7 @@ export class Worker implements Disposable {
   }
 
   private static async overLocked(options: WorkerOptions, locked: LockedStore): Promise<Worker> {
-    const store = await usable(options.stateDir, () => openStore(locked, options.log));
+    const store = await usable(options.stateDir, () => openStore(locked, options));
     const { settings, log, policyPath } = options;
     // Nothing is judged before the worker is there.
     let worker: Worker | null = null;
@@ -216,6 +223,11 @@ export class Worker implements Disposable {
   /** Changes with this program and with the form of its tools. */
   get mcpVersion(): string {
     return `${version}+${hashOf(createTools().map(listedTool)).slice(0, 8)}`;
+  }
+
+  private doors(): string {
+    if (this.doorsDir !== null) return this.doorsDir;
+    throw new Error('There is no directory for doors.');
   }
 
   /** Serves MCP over a socket, a pipe or a loopback port; close the result before the worker. */
@@ -242,7 +254,7 @@ export class Worker implements Disposable {
     });
     return WindowDoor.open({
       ...this.mcpParts(),
-      dataDir: this.options.dataDir,
+      doorsDir: this.doors(),
       tools: this.mcpVersion,
       onAttached: (client) => this.policies.gate.noteAttached(client),
     });
@@ -253,7 +265,7 @@ export class Worker implements Disposable {
     this.sharing = await Sharing.start({
       ...this.mcpParts(),
       stateDir: this.stateDir,
-      dataDir: this.options.dataDir,
+      doorsDir: this.doors(),
       choices,
     });
   }
@@ -363,6 +375,7 @@ function locate(options: WorkerOptions): Promise<CodexBinary> {
 }
 
 interface Store {
+  readonly doorsDir: string | null;
   readonly dir: string;
   readonly beside: number;
   readonly lock: StoreLock;
@@ -379,14 +392,24 @@ async function lockAnyhow({ stateDir, log, lockWaitMs = defaultLockWaitMs }: Wor
   return store;
 }
 
-async function openStore({ dir, beside, lock }: LockedStore, log: Log): Promise<Store> {
+async function openStore(
+  { dir, beside, lock }: LockedStore,
+  { dataDir, settings, log }: WorkerOptions,
+): Promise<Store> {
   const processes = new ProcessRegistry(dir);
   // With a keeper the tasks are at work; without one nothing of them may be.
   if (!(await readRecord(dir))) {
     await endLeftServer(dir);
     await reap(processes, log);
   }
-  return { dir, beside, lock, processes, journal: await TaskFiles.open(dir, log) };
+  const doorsDir = await makeDoorsDir(dataDir, settings.roots()).catch((error: unknown) => {
+    log(
+      'warn',
+      `There is no directory for doors, so no other program comes in and Codex ends with this one: ${messageOf(error)}`,
+    );
+    return null;
+  });
+  return { dir, beside, lock, processes, doorsDir, journal: await TaskFiles.open(dir, log) };
 }
 
 /** Has what goes wrong with the directory told as that. */

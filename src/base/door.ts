@@ -5,6 +5,7 @@ import { basename, dirname, join } from 'node:path';
 import { LineSplitter } from './lineSplitter';
 import { listen, type LocalAddress, newLocalAddress, reach } from './localSocket';
 import { makePrivateDir } from './privateFile';
+import { isWithin } from './within';
 
 /**
  * A door into a program: a local socket through which another program of the same user comes in. The token alone proves too
@@ -46,8 +47,8 @@ export interface Guest {
 }
 
 export interface DoorOptions {
-  /** The user's data directory, in which the directory of doors is. */
-  readonly dataDir: string;
+  /** See `makeDoorsDir`. */
+  readonly doorsDir: string;
   /** Whether it is there longer than a session of the user. */
   readonly lasting?: boolean;
   /** What a guest is told of us. */
@@ -59,20 +60,23 @@ const doorsName = 'doors';
 
 /**
  * Makes the directory of doors: below the user's data directory, whatever a program keeps its state in, or in the runtime
- * directory of the session where that cannot be written. Rejects when neither can.
+ * directory of the session where that cannot be written, or lies where tasks may write (`writable`). Rejects when neither can.
  */
-async function makeDoorsDir(dataDir: string): Promise<string> {
-  const first = join(dataDir, doorsName);
+export async function makeDoorsDir(dataDir: string, writable: readonly string[]): Promise<string> {
   const runtime = process.env.XDG_RUNTIME_DIR ?? '';
-  const second = runtime === '' ? null : join(runtime, 'codex-worker', doorsName);
-  try {
-    await makePrivateDir(first);
-    return first;
-  } catch (error) {
-    if (second === null) throw error;
-    await makePrivateDir(second);
-    return second;
+  const first = join(dataDir, doorsName);
+  const all = runtime === '' ? [first] : [first, join(runtime, 'codex-worker', doorsName)];
+  const isSafe = (dir: string): boolean => !writable.some((root) => isWithin(root, dir));
+  let failed: unknown;
+  for (const dir of [...all.filter(isSafe), ...all.filter((one) => !isSafe(one))]) {
+    try {
+      await makePrivateDir(dir);
+      return dir;
+    } catch (error) {
+      failed ??= error;
+    }
   }
+  throw failed;
 }
 
 export class Door {
@@ -82,23 +86,21 @@ export class Door {
   private readonly options: DoorOptions;
   private readonly server: Server;
   private readonly local: LocalAddress;
-  private readonly doors: string;
 
-  private constructor(options: DoorOptions, doors: string, server: Server, local: LocalAddress) {
+  private constructor(options: DoorOptions, server: Server, local: LocalAddress) {
     this.options = options;
-    this.doors = doors;
     this.server = server;
     this.local = local;
     server.on('connection', (socket) => this.meet(socket));
   }
 
-  /** Rejects when there can be no socket, or no directory of doors. */
+  /** Rejects when there can be no socket. */
   static async open(options: DoorOptions): Promise<Door> {
-    const doors = await makeDoorsDir(options.dataDir);
-    await removeLeft(doors);
-    const local = await newLocalAddress(options.lasting ? 'lasting' : 'session');
+    const { doorsDir, lasting = false } = options;
+    await removeLeft(doorsDir);
+    const local = await newLocalAddress(lasting ? 'lasting' : 'session');
     const server = createServer();
-    const door = new Door(options, doors, server, local);
+    const door = new Door(options, server, local);
     await listen(server, { path: local.address });
     return door;
   }
@@ -158,7 +160,7 @@ export class Door {
   }
 
   private async isProven(socket: Socket, lines: Lines): Promise<boolean> {
-    const path = join(this.doors, randomBytes(32).toString('hex'));
+    const path = join(this.options.doorsDir, randomBytes(32).toString('hex'));
     try {
       say(socket, { write: path });
       if (parse(await lines.next())?.written !== true) return false;

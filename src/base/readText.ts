@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, realpath } from 'node:fs/promises';
-import { isAbsolute, relative, sep } from 'node:path';
 import { LineSplitter } from './lineSplitter';
+import { isWithin } from './within';
 
 /** The one door for files that somebody else may have written: regular ones only, never more than a limit of them. */
 
@@ -38,8 +38,7 @@ export async function readText(path: string, limit: number): Promise<string | nu
 export async function readTextWithin(directory: string, path: string, limit: number): Promise<string | null> {
   const real = await realpath(path).catch(nullIfMissing);
   if (real === null) return null;
-  const inside = relative(await realpath(directory), real);
-  if (isAbsolute(inside) || inside === '..' || inside.startsWith(`..${sep}`)) {
+  if (!isWithin(await realpath(directory), real)) {
     throw new UnreadableFileError('elsewhere', `"${path}" leads out of "${directory}".`);
   }
   return readText(real, limit);

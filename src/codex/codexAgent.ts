@@ -35,6 +35,7 @@ import { type CodexQuestion, questionOf } from './codexRequests';
 import type { Notification } from './threadText';
 import { methodNotFound, parseMessage, type RpcAnswer, type ServerRequest } from './rpc';
 import { probeSandbox } from './sandboxProbe';
+import { assertDoorsOutside } from './writableRoots';
 
 export interface CodexAgentOptions {
   readonly locate: () => Promise<CodexBinary>;
@@ -48,6 +49,8 @@ export interface CodexAgentOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Where programs that Codex starts find the worker. */
   readonly stateDir?: string;
+  /** No sandboxed command may write there; null when there is no such directory. */
+  readonly doorsDir?: string | null;
   /** Whether a task may start tasks, and so has our own server where the person configured it. */
   readonly mayNest?: (taskId: string) => boolean;
   /** A process of a task was found; see `ProcessRegistry`. */
@@ -135,7 +138,8 @@ export class CodexAgent implements Agent {
 
   private async readyNow(sandbox: Sandbox, cwd: string): Promise<void> {
     const [{ rpc }] = await Promise.all([this.connect(), this.probe(sandbox, cwd)]);
-    const { gate = noInnerGate, env = {} } = this.options;
+    const { gate = noInnerGate, env = {}, doorsDir = null } = this.options;
+    if (sandbox === 'workspace-write' && doorsDir !== null) await assertDoorsOutside(rpc, cwd, doorsDir);
     if (gate.holds) await gatedConfigFor(rpc, cwd, gate, env);
     if (this.loggedIn) return;
     // Without a login a turn is accepted and then retries for 12 s to for ever (seen).

@@ -1,6 +1,7 @@
 import { realpath, stat } from 'node:fs/promises';
-import { isAbsolute, relative, sep } from 'node:path';
+import { isAbsolute } from 'node:path';
 import { readText, UnreadableFileError } from '../base/readText';
+import { isWithin } from '../base/within';
 import { CallError, invalidArgument } from './errors';
 import type { ApprovalPolicy, ModelInfo, Sandbox, WorkerSettings } from './ports';
 import type { TaskId } from './taskId';
@@ -68,8 +69,7 @@ async function isInside(real: string, roots: readonly string[]): Promise<boolean
   for (const root of roots) {
     const realRoot = await realpath(root).catch(() => undefined);
     if (realRoot === undefined) continue;
-    const path = relative(realRoot, real);
-    if (path === '' || (path !== '..' && !path.startsWith(`..${sep}`) && !isAbsolute(path))) return true;
+    if (isWithin(realRoot, real)) return true;
   }
   return false;
 }

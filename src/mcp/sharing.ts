@@ -34,8 +34,8 @@ const fileLimit = 64 * 1024;
 
 export interface SharingOptions extends StdioHostOptions {
   readonly stateDir: string;
-  /** The user's data directory. */
-  readonly dataDir: string;
+  /** The directory of doors; see base/door.ts. */
+  readonly doorsDir: string;
   readonly choices: string;
 }
 
@@ -57,7 +57,7 @@ export class Sharing {
   static async start(options: SharingOptions): Promise<Sharing> {
     let sharing: Sharing | null = null;
     const door = await Door.open({
-      dataDir: options.dataDir,
+      doorsDir: options.doorsDir,
       welcome: () => ({}),
       onGuest: (guest) => sharing?.receive(guest),
     });

@@ -8,8 +8,8 @@ import { Guests } from './guests';
 import type { StdioHostOptions } from './stdioHost';
 
 export interface WindowDoorOptions extends StdioHostOptions {
-  /** The user's data directory. */
-  readonly dataDir: string;
+  /** The directory of doors; see base/door.ts. */
+  readonly doorsDir: string;
   /** Changes with the tools. */
   readonly tools: string;
   /** A program that is no harness of the editor works through the window for the first time since it was opened. */
@@ -42,7 +42,7 @@ export class WindowDoor {
     const welcome: WindowWelcome = { tools: options.tools };
     let window: WindowDoor | null = null;
     const door = await Door.open({
-      dataDir: options.dataDir,
+      doorsDir: options.doorsDir,
       welcome: () => ({ ...welcome }),
       // Nobody knows the address before it is there.
       onGuest: (guest) => window?.receive(guest),

@@ -21,8 +21,8 @@ import { identity, processTable } from './processTable';
 import { WorkWatch } from './workWatch';
 
 export interface KeeperOptions {
-  /** The user's data directory, in which the directory of doors is. */
-  readonly dataDir: string;
+  /** The directory of doors; see base/door.ts. */
+  readonly doorsDir: string;
   readonly stateDir: string;
   readonly purpose: string;
   /** The server and its arguments. */
@@ -91,7 +91,7 @@ export class Keeper {
     const lineage = await claimLineage(process.pid);
     let keeper: Keeper | null = null;
     const door = await Door.open({
-      dataDir: options.dataDir,
+      doorsDir: options.doorsDir,
       lasting: true,
       welcome: () => ({}),
       onGuest: (guest) => (keeper ? keeper.meet(guest) : guest.socket.destroy()),

@@ -16,8 +16,8 @@ import { identity, processTable } from './processTable';
 import { directHost, type ServerHost, type ServerOptions, type ServerProcess } from './serverProcess';
 
 export interface KeeperHostOptions {
-  /** The user's data directory, in which the directory of doors is. */
-  readonly dataDir: string;
+  /** The directory of doors; see base/door.ts. */
+  readonly doorsDir: string;
   /** The bundled keeper program. */
   readonly program: string;
   readonly stateDir: string;
@@ -49,10 +49,10 @@ export class KeeperHost implements ServerHost {
   }
 
   private async startKept({ file, args, env, purpose }: ServerOptions): Promise<ServerProcess> {
-    const { program, dataDir, stateDir, keepMs } = this.options;
+    const { program, doorsDir, stateDir, keepMs } = this.options;
     const before = await readRecord(stateDir);
     if (before) await endKeeper(before);
-    const own: KeeperOptions = { dataDir, stateDir, purpose, file, args, keepMs: keepMs() };
+    const own: KeeperOptions = { doorsDir, stateDir, purpose, file, args, keepMs: keepMs() };
     const child = execa(process.execPath, [program], {
       // In the editor our own program is Electron.
       env: { ...env, ELECTRON_RUN_AS_NODE: '1' },

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Door, type Guest, knock } from '../../src/base/door';
+import { Door, makeDoorsDir, type Guest, knock } from '../../src/base/door';
 import { until } from '../rig/until';
 
 let dir = '';
@@ -14,7 +14,11 @@ let guests: Guest[] = [];
 beforeEach(async () => {
   dir = await mkdtemp(join(tmpdir(), 'codex-worker-door-'));
   guests = [];
-  door = await Door.open({ dataDir: dir, welcome: () => ({ tools: 'x' }), onGuest: (guest) => guests.push(guest) });
+  door = await Door.open({
+    doorsDir: await makeDoorsDir(dir, []),
+    welcome: () => ({ tools: 'x' }),
+    onGuest: (guest) => guests.push(guest),
+  });
 });
 afterEach(async () => {
   await door.close();
@@ -129,7 +133,11 @@ describe('a door', () => {
     const left = join(dir, 'doors', 'a'.repeat(64));
     await writeFile(left, '');
     await utimes(left, new Date(1_000), new Date(1_000));
-    const again = await Door.open({ dataDir: dir, welcome: () => ({}), onGuest: () => undefined });
+    const again = await Door.open({
+      doorsDir: await makeDoorsDir(dir, []),
+      welcome: () => ({}),
+      onGuest: () => undefined,
+    });
     expect(await readdir(join(dir, 'doors'))).toEqual([]);
     await again.close();
   });

@@ -35,7 +35,7 @@ it('does not say that a server ended before it has, when its keeper dies slowly'
     token: 'token',
     purpose: '',
   });
-  const kept = await new KeeperHost({ program: '', dataDir: stateDir, stateDir, keepMs: () => 1_000 }).find();
+  const kept = await new KeeperHost({ program: '', doorsDir: stateDir, stateDir, keepMs: () => 1_000 }).find();
   // As a client does that listens.
   kept!.stdout.resume();
   expect(await kept!.exited).toMatchObject({ startError: 'its keeper is gone' });

@@ -1,7 +1,7 @@
-import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
-import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest';
 import { findCodex, thisMachine } from '../../src/codex/findCodex';
 import { writeCodexHome } from '../../src/demo/codexHome';
 import type { Worker } from '../../src/worker';
@@ -134,6 +134,48 @@ it('a sandbox that cannot start in one directory is told with the link that is i
     hint: expect.stringMatching(/^(?!.*danger-full-access).*link/) as string,
   });
   expect(await spawn(plain)).toMatchObject({ status: 'submitted' });
+});
+
+describe('a task whose commands could write where the doors are', () => {
+  const spawn = (more: object = {}): Promise<unknown> =>
+    worker!.tasks.spawn({ prompt: 'say hi', sandbox: 'workspace-write', ...more }, 'test');
+  const refused = {
+    code: 'not_available',
+    message: expect.stringContaining('doors') as string,
+    hint: expect.stringContaining('CODEX_WORKER_DATA') as string,
+  };
+
+  it('is refused when its folder holds them, unless it only reads', async () => {
+    const dataDir = join(rig.workspace, 'home', 'data');
+    worker = await startWorker({ ...rig, dataDir });
+    await expect(spawn()).rejects.toMatchObject(refused);
+    await expect(spawn({ cwd: join(rig.workspace, 'home') })).rejects.toMatchObject(refused);
+    expect(await spawn({ sandbox: 'read-only' })).toMatchObject({ status: 'submitted' });
+    expect(worker.tasks.snapshots()).toHaveLength(1);
+  });
+
+  it.each([
+    ['the temporary directory', '/tmp', ''],
+    ['a root that the configuration adds', null, '\n[sandbox_workspace_write]\nwritable_roots = ["PARENT"]\n'],
+  ])('is refused when %s holds them', async (_name, parent, config) => {
+    const dataDir = parent === null ? rig.dataDir : await mkdtemp(join(parent, 'codex-worker-test-'));
+    const codexHome = join(rig.dir, `home of ${_name}`);
+    await writeCodexHome(codexHome, { modelUrl: rig.model.url, more: config.replace('PARENT', dirname(dataDir)) });
+    worker = await startWorker({ ...rig, dataDir, env: { ...rig.env, CODEX_HOME: codexHome } });
+    await expect(spawn()).rejects.toMatchObject(refused);
+    if (parent !== null) await rm(dataDir, { recursive: true });
+  });
+
+  it('has them in the runtime directory where the folder holds the data directory', async () => {
+    const runtime = await mkdtemp(join(dirname(rig.dataDir), 'run-'));
+    vi.stubEnv('XDG_RUNTIME_DIR', runtime);
+    onTestFinished(async () => {
+      vi.unstubAllEnvs();
+      await rm(runtime, { recursive: true });
+    });
+    worker = await startWorker({ ...rig, dataDir: join(rig.workspace, 'home', 'data') });
+    expect(await spawn()).toMatchObject({ status: 'submitted' });
+  });
 });
 
 it('tells of a command that the sandbox did not start, which Codex tells its model alone', async () => {

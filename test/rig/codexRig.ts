@@ -7,6 +7,7 @@ import { findCodex, thisMachine } from '../../src/codex/findCodex';
 import type { WorkerSettings } from '../../src/core/ports';
 import { Worker } from '../../src/worker';
 import { bundled } from './bundled';
+import { cacheDir } from './installEditor';
 
 export const launcherPath = join(import.meta.dirname, '../../node_modules/.bin/codex');
 
@@ -26,6 +27,13 @@ export interface CodexRig {
   dispose(): Promise<void>;
 }
 
+/** A data directory where no task may write: with doors in a temporary directory none is started. */
+export async function newDataDir(): Promise<string> {
+  const parent = cacheDir('data');
+  await mkdir(parent, { recursive: true });
+  return realpath(await mkdtemp(join(parent, 'test-')));
+}
+
 export async function startCodexRig(options: { more?: string; modelUrl?: string } = {}): Promise<CodexRig> {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'codex-worker-test-')));
   const [workspace, stateDir, codexHome] = ['workspace', 'state', 'codex-home'].map((name) => join(dir, name)) as [
@@ -34,6 +42,7 @@ export async function startCodexRig(options: { more?: string; modelUrl?: string 
     string,
   ];
   await mkdir(workspace);
+  const dataDir = await newDataDir();
   const policyPath = join(dir, 'policy.yaml');
   await writeFile(policyPath, '');
   const model = await startScriptedModel();
@@ -44,14 +53,14 @@ export async function startCodexRig(options: { more?: string; modelUrl?: string 
     workspace,
     stateDir,
     codexHome,
-    dataDir: join(dir, 'data'),
+    dataDir,
     codexPath,
     model,
-    env: { CODEX_HOME: codexHome, CODEX_WORKER_DATA: join(dir, 'data') },
+    env: { CODEX_HOME: codexHome, CODEX_WORKER_DATA: dataDir },
     policyPath,
     dispose: async () => {
       await model.close();
-      await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+      for (const one of [dir, dataDir]) await rm(one, { recursive: true, force: true, maxRetries: 5 });
     },
   };
 }

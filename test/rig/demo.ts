@@ -6,7 +6,7 @@ import { writeCodexHome } from '../../src/demo/codexHome';
 import { writeSampleWorkspace } from '../../src/demo/sampleWorkspace';
 import { type ScriptedModel, startScriptedModel } from '../../src/demo/scriptedModel';
 import { demoScript } from '../../src/demo/story';
-import { launcherPath } from './codexRig';
+import { launcherPath, newDataDir } from './codexRig';
 
 /** The demo: the real Codex CLI with a scripted model on loopback, in a sample workspace. */
 export interface Demo {
@@ -19,6 +19,7 @@ export interface Demo {
 
 export async function startDemo(thinkMs = 1_200): Promise<Demo> {
   const dir = await mkdtemp(join(tmpdir(), 'codex-worker-demo-'));
+  const dataDir = await newDataDir();
   const workspace = join(dir, 'greeter');
   await writeSampleWorkspace(workspace);
   const model = await startScriptedModel({ scriptOf: demoScript, thinkMs });
@@ -28,10 +29,10 @@ export async function startDemo(thinkMs = 1_200): Promise<Demo> {
     workspace,
     codexPath,
     model,
-    env: { CODEX_HOME: join(dir, 'codex-home'), CODEX_WORKER_DATA: join(dir, 'data'), CODEX_WORKER_DEMO: '1' },
+    env: { CODEX_HOME: join(dir, 'codex-home'), CODEX_WORKER_DATA: dataDir, CODEX_WORKER_DEMO: '1' },
     async stop() {
       await model.close();
-      await rm(dir, { recursive: true, force: true, maxRetries: 5 });
+      for (const one of [dir, dataDir]) await rm(one, { recursive: true, force: true, maxRetries: 5 });
     },
   };
 }

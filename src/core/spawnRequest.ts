@@ -101,6 +101,12 @@ export interface ModelChoice {
   readonly reasoning: string | null;
 }
 
+/** `gpt-5.4(high)` names a model and an effort. */
+export function readModel(text: string): { readonly model: string; readonly reasoning: string | null } {
+  const both = /^(.+)\(([a-z]+)\)$/.exec(text);
+  return { model: both?.[1] ?? text, reasoning: both?.[2] ?? null };
+}
+
 /**
  * The model and effort of a turn. `gpt-5.4(high)` names both. Checked against the models that are known, which differ
  * between versions of Codex.
@@ -112,9 +118,9 @@ export function chooseModel(
   /** The model that the task runs with when the request names none. */
   current: string | null = null,
 ): ModelChoice {
-  const both = /^(.+)\(([a-z]+)\)$/.exec(request.model ?? '');
-  const model = both?.[1] ?? request.model ?? null;
-  const reasoning = request.reasoning ?? both?.[2] ?? null;
+  const named = request.model === undefined ? { model: null, reasoning: null } : readModel(request.model);
+  const { model } = named;
+  const reasoning = request.reasoning ?? named.reasoning;
   if (models === undefined || models.length === 0) return { model, reasoning };
   const known = models.find((info) => (model ?? current) === info.id);
   if (model !== null && !known && !allowUnknown) {

@@ -24,6 +24,10 @@ export interface ApprovalQuestion {
 export interface GatedCall {
   readonly tool: string;
   readonly args: Readonly<Record<string, unknown>>;
+  /** What rules look at: the arguments with all defaults; absent: the arguments. */
+  readonly judged?: Readonly<Record<string, unknown>>;
+  /** The call waits as well, as wait-task with these arguments would; absent or null: it does not. */
+  readonly waits?: Readonly<Record<string, unknown>> | null;
   readonly caller: CallerId;
   readonly client: string | null;
   /** Aborted when the caller wants no answer any more. */
@@ -44,8 +48,8 @@ export interface ToolGate {
   hidesTask(id: TaskId, caller: CallerId): boolean;
   /** What is hidden may have changed. */
   readonly onDidChange: Event<undefined>;
-  /** Runs an allowed call. Throws a `CallError` for one that is not: `policy_denied`, `approval_required`, `approval_timeout`. */
-  pass<T>(call: GatedCall, run: () => Promise<T>): Promise<T>;
+  /** Runs an allowed call, and says whether it may wait as well. Throws a `CallError` for one that is not: `policy_denied`, `approval_required`, `approval_timeout`. */
+  pass<T>(call: GatedCall, run: (mayWait: boolean) => Promise<T>): Promise<T>;
   /** Takes note of a call that was no call. */
   noteMalformed(caller: CallerId, client: string | null, tool: string, text: string): void;
 }

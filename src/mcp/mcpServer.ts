@@ -33,6 +33,7 @@ import { conversationOf, type Identify, type Meta } from './callers';
 import { followRoots, type TakeRoots } from './clientRoots';
 import { jsonBytes } from './fit';
 import { instructions } from './instructions';
+import { judgedArguments, waitOf } from './judgedArguments';
 import { readArguments } from './readArguments';
 import { listResources, readResource, resourceTemplates } from './resources';
 import { failureOf, success } from './results';
@@ -154,7 +155,8 @@ export function createMcpServer(parts: McpParts, identify: Identify): Server {
   });
   server.setRequestHandler(SubscribeRequestSchema, ({ params }) => {
     assertTasksShown(gate);
-    subscriptions.add(params.uri);
+    const caller = callerOf(params._meta);
+    subscriptions.add(params.uri, (id) => !gate.hidesTask(id, caller) && tasks.isInReach(id, caller));
     return {};
   });
   server.setRequestHandler(UnsubscribeRequestSchema, ({ params }) => {
@@ -217,6 +219,7 @@ async function callTool(
   const over = new CallEnd(extra.signal);
   try {
     if (jsonBytes(given) > argumentsLimit) throw tooLarge();
+    assertNoPrototype(params);
     const args = readArguments(tool.inputSchema, given);
     const caller = callerOf(meta);
     const isShown = (id: TaskId): boolean => !gate.hidesTask(id, caller) && parts.tasks.isInReach(id, caller);
@@ -229,14 +232,23 @@ async function callTool(
     // Right after a reload the tasks are not there yet, and would be called unknown.
     await parts.tasks.restored();
     const { signal, progress } = call;
-    const gated = { tool: name, args, caller, client, signal, progress, ask: elicit && askToApprove(elicit) };
-    return success(await gate.pass(gated, () => tool.run(args, call, { tasks: parts.tasks, now: Date.now })));
+    const ask = elicit && askToApprove(elicit);
+    const judged = judgedArguments(name, args, parts.tasks);
+    const gated = { tool: name, args, judged, waits: waitOf(name, args), caller, client, signal, progress, ask };
+    const context = { tasks: parts.tasks, now: Date.now };
+    return success(await gate.pass(gated, (mayWait) => tool.run(args, { ...call, mayWait }, context)));
   } catch (error) {
     if (extra.signal.aborted && !(error instanceof CallError)) throw error;
     return failureOf(error, parts.log);
   } finally {
     over.reach();
   }
+}
+
+/** Zod leaves this field out without a word (seen with 4.1), so nothing would say that it is unknown. */
+function assertNoPrototype(params: unknown): void {
+  const given = (params as { readonly arguments?: object }).arguments ?? {};
+  if (Object.hasOwn(given, '__proto__')) throw invalidArgument('unknown field "__proto__".', 'Leave it out.');
 }
 
 /** The moment at which the answer to a call is there. */
@@ -268,7 +280,7 @@ function toolCall(
   extra: Extra,
   { handedOver }: CallEnd,
   everyMs: number,
-): Omit<ToolCall, 'elicit' | 'isShown'> {
+): Omit<ToolCall, 'elicit' | 'isShown' | 'mayWait'> {
   const token = meta?.progressToken;
   const delivered = deliveryOfThisCall();
   const gone = new AbortController();

@@ -1,16 +1,20 @@
 import type { Server } from '@modelcontextprotocol/sdk/server/index.js';
 import { ErrorCode, McpError } from '@modelcontextprotocol/sdk/types.js';
 import { type Disposable, DisposableStore } from '../core/disposable';
+import type { TaskId } from '../core/taskId';
 import type { TaskManager } from '../core/taskManager';
 import { parseTaskUri, scoreboardUri } from './uris';
 
 const updateEveryMs = 1_000;
 const subscriptionLimit = 500;
+/** No task has this id. */
+const everyTask = 'all';
 
 /** One session's subscriptions: tells of changed resources at most once a second a task, and of a changed list. */
 export class Subscriptions implements Disposable {
   private readonly owned = new DisposableStore();
-  private readonly uris = new Set<string>();
+  /** What is told to whom: a task that the subscriber may not see is told of to nobody. */
+  private readonly uris = new Map<string, (id: TaskId) => boolean>();
   private readonly due = new Set<string>();
   private timer: NodeJS.Timeout | undefined;
   private listChanged = false;
@@ -25,13 +29,13 @@ export class Subscriptions implements Disposable {
     this.owned.add(
       tasks.onDidChangeList(() => {
         this.listChanged = true;
-        this.changed('all');
+        this.changed(everyTask);
         this.schedule();
       }),
     );
   }
 
-  add(uri: string): void {
+  add(uri: string, isShown: (id: TaskId) => boolean): void {
     if (!parseTaskUri(uri))
       throw new McpError(
         ErrorCode.InvalidParams,
@@ -43,7 +47,7 @@ export class Subscriptions implements Disposable {
         `There are ${subscriptionLimit} subscriptions already; unsubscribe some.`,
       );
     }
-    this.uris.add(uri);
+    this.uris.set(uri, isShown);
   }
 
   remove(uri: string): void {
@@ -56,8 +60,9 @@ export class Subscriptions implements Disposable {
   }
 
   private changed(id: string): void {
-    for (const uri of this.uris) {
-      if (uri === scoreboardUri || parseTaskUri(uri)?.id === id) this.due.add(uri);
+    for (const [uri, isShown] of this.uris) {
+      const isAbout = id === everyTask || uri === scoreboardUri || parseTaskUri(uri)?.id === id;
+      if (isAbout && (id === everyTask ? uri === scoreboardUri : isShown(id))) this.due.add(uri);
     }
     if (this.due.size > 0) this.schedule();
   }

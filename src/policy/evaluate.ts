@@ -90,8 +90,12 @@ function judge(rule: Rule, action: Action, circumstances: Circumstances): Verdic
   const seen = withIncrement(circumstances, increment);
   const restricts = rule.action === 'deny' || rule.action === 'require_approval';
   const readings = restricts ? [action.args, ...(action.readings ?? [])] : [action.args];
+  // What restricts does so as soon as one of the tasks meets all conditions: another one beside it changes nothing.
+  const focuses = restricts && action.tasks.length > 0 ? action.tasks : [null];
   const holds = readings.some((args) =>
-    rule.conditions.every((condition) => conditionHolds(condition, { ...action, args }, seen, restricts)),
+    focuses.some((focus) =>
+      rule.conditions.every((condition) => conditionHolds(condition, { ...action, args, focus }, seen, restricts)),
+    ),
   );
   if (rule.action === 'deny' && holds) return deny(rule.name, rule.reason ?? `Rule "${rule.name}" forbids it.`);
   if (rule.action !== 'evaluate') return { kind: 'pass', holds };
@@ -134,9 +138,14 @@ function withIncrement(circumstances: Circumstances, increment: Increment | unde
   return { ...circumstances, valueOf };
 }
 
+interface Looked extends Action {
+  /** The task of several that a rule that restricts looks at now. */
+  readonly focus: TaskFacts | null;
+}
+
 function conditionHolds(
   condition: Condition,
-  action: Action,
+  action: Looked,
   circumstances: Circumstances,
   restricts: boolean,
 ): boolean {
@@ -148,9 +157,8 @@ function conditionHolds(
       return check([circumstances.valueOf(scope, counter)], condition, circumstances, restricts);
     }
     case 'task': {
-      const results = action.tasks.map((task) =>
-        check(valuesAt(task, condition.path), condition, circumstances, restricts),
-      );
+      const tasks = condition.any === null && action.focus ? [action.focus] : action.tasks;
+      const results = tasks.map((task) => check(valuesAt(task, condition.path), condition, circumstances, restricts));
       if (results.length === 0) return condition.exists === false || (action.isAboutNone === true && !restricts);
       return condition.any ? results.includes(true) : !results.includes(false);
     }
@@ -162,16 +170,17 @@ function conditionHolds(
  * restricts takes a value for there as soon as one is.
  */
 function check(values: readonly unknown[], condition: Condition, context: OperandContext, restricts: boolean): boolean {
+  const any = condition.any ?? restricts;
   const present = values.filter((value) => value !== undefined && value !== null);
   const areAll = present.length > 0 && present.length === values.length;
-  if (condition.exists === true) return condition.any || restricts ? present.length > 0 : areAll;
-  if (condition.exists === false) return condition.any ? !areAll : present.length === 0;
-  if (!areAll && !(condition.any && present.length > 0)) return false;
+  if (condition.exists === true) return any || restricts ? present.length > 0 : areAll;
+  if (condition.exists === false) return any ? !areAll : present.length === 0;
+  if (!areAll && !(any && present.length > 0)) return false;
   const single = condition.whole ? present : present.flatMap((value): unknown => value);
   // An empty array has no value.
   if (single.length === 0) return false;
   const holds = (value: unknown): boolean => condition.holds(value, context);
-  return condition.any ? single.some(holds) : single.every(holds);
+  return any ? single.some(holds) : single.every(holds);
 }
 
 function valuesAt(from: unknown, path: readonly string[]): readonly unknown[] {

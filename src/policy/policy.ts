@@ -39,8 +39,8 @@ export interface Condition {
   /** Below the source. */
   readonly path: readonly string[];
   readonly op: string;
-  /** Whether one element, or one task, is enough. */
-  readonly any: boolean;
+  /** Whether one of several is enough; null where the rule does not say: for a rule that restricts it is. */
+  readonly any: boolean | null;
   /** Set for `exists`. */
   readonly exists: boolean | null;
   /** Whether an array is one value, instead of its elements. */

@@ -72,11 +72,11 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
   }
 
   get hidesTasks(): boolean {
-    return this.denies({ tool: 'wait-task', args: {}, tasks: [] }, '');
+    return this.denies({ tool: 'wait-task', args: leastWait, tasks: [] }, '');
   }
 
   hidesTask(id: TaskId, caller: CallerId): boolean {
-    return this.denies(this.actionOf({ tool: 'wait-task', args: { task_id: id }, caller }), caller);
+    return this.denies(this.actionOf({ tool: 'wait-task', args: { ...leastWait, task_id: id }, caller }), caller);
   }
 
   /** Whether it is denied for good, and not for now. */
@@ -86,11 +86,16 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
     );
   }
 
-  async pass<T>(call: GatedCall, run: () => Promise<T>): Promise<T> {
+  async pass<T>(call: GatedCall, run: (mayWait: boolean) => Promise<T>): Promise<T> {
     await this.options.settled();
-    const giveBack = await this.admit(call);
+    const giveBackCall = await this.admit(call);
+    const giveBackWait = this.admitWait(call);
+    const giveBack = (): void => {
+      giveBackCall();
+      giveBackWait?.();
+    };
     try {
-      return await run();
+      return await run(giveBackWait !== null);
     } catch (error) {
       // A failed call uses up nothing; one that was given up while it waited may have had its effect.
       const isGivenUp = call.signal.aborted || (error instanceof CallError && error.code === 'shutting_down');
@@ -127,7 +132,7 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
   }
 
   /** What each policy says, and nothing else: no counter moves and nobody is asked. */
-  judgeCall(call: Pick<GatedCall, 'tool' | 'args' | 'caller'>): Decision {
+  judgeCall(call: Pick<GatedCall, 'tool' | 'args' | 'judged' | 'caller'>): Decision {
     return strictest(this.decide(this.actionOf(call), call.caller)).decision;
   }
 
@@ -190,6 +195,24 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
       approval = await this.approvalFor(call, decision, rules, key);
     }
     throw required(call, 'The policy changes too fast to judge it.', true);
+  }
+
+  /** What takes the counting of the call's wait back; null when it may not wait. Nobody is asked for it. */
+  private admitWait({ waits = null, judged, ...call }: GatedCall): (() => void) | null {
+    if (waits === null) return () => undefined;
+    const wait = { ...call, tool: 'wait-task', args: waits };
+    const verdicts = this.decide(this.waitActionOf(wait, judged ?? call.args), call.caller);
+    if (strictest(verdicts).decision.kind === 'allow') return this.allow(wait, verdicts, null);
+    this.record(wait, 'denied', namesOf(verdicts), null);
+    return null;
+  }
+
+  /** A wait for the task that the call is about to spawn is one for a task of the caller's. */
+  private waitActionOf(wait: Pick<GatedCall, 'tool' | 'args' | 'caller'>, spawned: Action['args']): Action {
+    if (wait.args.task_id !== undefined) return this.actionOf(wait);
+    const { cwd, labels = [] } = spawned;
+    const facts = { status: 'submitted', cwd, labels, spawned_by_caller: true, spawned_by_conversation: true };
+    return { tool: wait.tool, args: wait.args, tasks: [facts] };
   }
 
   /** The ended approval for a call. Throws when nobody has answered yet. */
@@ -295,12 +318,27 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
     });
   }
 
-  private actionOf({ tool, args, caller }: Pick<GatedCall, 'tool' | 'args' | 'caller'>): Action {
+  private actionOf({
+    tool,
+    args: given,
+    judged: args = given,
+    caller,
+  }: Pick<GatedCall, 'tool' | 'args' | 'judged' | 'caller'>): Action {
     const about = tool === 'wait-task' ? waitsAbout(args.task_id) : null;
     const ids = about === null ? taskIdsOf(args) : this.options.taskIds(about, caller);
     const tasks = ids.map((id) => this.options.factsOf(id, caller) ?? {});
     return { tool, args, tasks, isAboutNone: about !== null && ids.length === 0 };
   }
+}
+
+/** A rule on how long a wait may take says nothing about what may be seen. */
+const leastWait = { until: 'any', timeout_ms: 0 };
+
+/** The rules that say no, or want a person. */
+function namesOf(verdicts: readonly Verdict[]): string | null {
+  const { decision } = strictest(verdicts);
+  if (decision.kind === 'deny') return decision.rule;
+  return decision.kind === 'ask' ? decision.rule.name : null;
 }
 
 const innerDecisions = { silent: null, accept: 'allowed', decline: 'denied', person: 'asked' } as const;

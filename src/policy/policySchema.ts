@@ -167,7 +167,7 @@ function compileRule(tool: string, rule: RuleText, index: number, at: Path, comp
 }
 
 function compileCondition(text: ConditionText, at: Path, complain: Complain): Condition | null {
-  const { op, value, any = false } = text;
+  const { op, value, any = null } = text;
   const [source, ...path] = text.path.split('.') as [Source, ...string[]];
   const one = { source, path, op, any };
   if (op === 'exists') {

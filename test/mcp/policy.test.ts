@@ -1,5 +1,8 @@
 import type { Client } from '@modelcontextprotocol/sdk/client/index.js';
-import { ToolListChangedNotificationSchema } from '@modelcontextprotocol/sdk/types.js';
+import {
+  ResourceUpdatedNotificationSchema,
+  ToolListChangedNotificationSchema,
+} from '@modelcontextprotocol/sdk/types.js';
 import { execa } from 'execa';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -89,6 +92,37 @@ describe('in a window', () => {
     expect((await client.listResourceTemplates()).resourceTemplates).toEqual([]);
     await expect(client.readResource({ uri: 'task:///all' })).rejects.toThrow('The policy shows no tasks');
     await expect(client.subscribeResource({ uri: 'task:///all' })).rejects.toThrow('The policy shows no tasks');
+  });
+
+  it('a wait that is denied is done by no other tool, and a hidden task is told of to no subscriber', async () => {
+    await start(
+      'tools: {wait-task: {rules: [{action: deny, conditions: [{path: task.labels, op: contains, value: secret}]}]}}',
+    );
+    const updated: string[] = [];
+    client.setNotificationHandler(ResourceUpdatedNotificationSchema, ({ params }) => void updated.push(params.uri));
+    const secret = await call(client, 'spawn-task', { prompt: 'say it', labels: ['secret'], wait_ms: 20_000 });
+    expect(secret).not.toHaveProperty('final_message');
+    expect(secret).toMatchObject({ status: 'submitted', next: expect.any(String) as string });
+    const id = secret.task_id as string;
+    await client.subscribeResource({ uri: `task:///${id}` });
+    const told = await call(client, 'message-task', { task_id: id, message: 'say more', wait_ms: 20_000 });
+    expect(told).toEqual(expect.not.objectContaining({ output: expect.anything() as unknown }));
+    const open = await call(client, 'spawn-task', { prompt: 'say it', wait_ms: 20_000 });
+    expect(open).toMatchObject({ status: 'completed', final_message: 'it' });
+    await client.subscribeResource({ uri: `task:///${open.task_id as string}` });
+    await call(client, 'message-task', { task_id: open.task_id, message: 'say more', wait_ms: 20_000 });
+    await until('the open one is told of', () => updated.length > 0);
+    expect(new Set(updated)).toEqual(new Set([`task:///${open.task_id as string}`]));
+  });
+
+  it('a field that stands for none is refused', async () => {
+    await start('');
+    const args = JSON.parse('{"prompt":"say x","__proto__":{"sandbox":"danger-full-access"}}') as Record<
+      string,
+      unknown
+    >;
+    expect(await callRefused(client, 'spawn-task', args)).toMatchObject({ error: { code: 'invalid_argument' } });
+    expect(worker.tasks.snapshots()).toEqual([]);
   });
 
   it('a call waits for the person, and is denied, allowed once, or for the session', async () => {

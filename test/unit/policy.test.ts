@@ -570,3 +570,64 @@ it('a rule file of Codex is read in time that grows with its length, and hides n
   expect(letsCommandsRun(`x = "a\\\n#"; ${rule.replace('allow', 'prompt')}`)).toBe(false);
   expect(letsCommandsRun('prefix_rule(pattern=["rm"], decision="prompt')).toBe(true);
 });
+
+describe('what restricts', () => {
+  const value = fc.constantFrom('a', 'b', 'ab', 1, 2, '2', true, null, {}, undefined);
+  const operand = fc.constantFrom(
+    ['eq', '"a"'], ['neq', '"a"'], ['in', '[a, 2]'], ['not_in', '[a, 2]'], ['lt', '2'], ['gte', '2'], ['regex', '"^a"'],
+    ['not_regex', '"^a"'], ['contains', '"a"'], ['glob', '"a*"'], ['exists', 'true'], ['exists', 'false'],
+  ); // prettier-ignore
+  const action = fc.constantFrom('deny', 'require_approval', 'evaluate');
+  const ruleOn = (path: string, act: string, [op, operandText]: readonly string[]): string =>
+    `tools: {t: {rules: [{action: ${act}, conditions: [{path: ${path}, op: ${op}, value: ${operandText}}]}]}}`;
+
+  it('is not escaped by one element more', () => {
+    fc.assert(
+      fc.property(action, operand, fc.array(value, { minLength: 1, maxLength: 3 }), value, fc.nat(3), (act, op, few, one, at) => {
+        const text = ruleOn('args.x', act, op);
+        const before = decide(text, { args: { x: few } }).kind;
+        const more = few.toSpliced(at, 0, one);
+        // Where an array is one value, another one is another value.
+        if (before === 'allow' || op[0] === 'contains' || (act === 'evaluate' && op[0] === 'exists')) return;
+        expect(decide(text, { args: { x: more } }).kind).toBe(before);
+      }),
+    ); // prettier-ignore
+  });
+
+  it('is not escaped by one task more, known or not', () => {
+    const task = fc.oneof(fc.constant({}), fc.record({ status: value, cwd: value }));
+    fc.assert(
+      fc.property(action, operand, operand, fc.array(task, { minLength: 1, maxLength: 3 }), task, (act, op, second, few, one) => {
+        const text = ruleOn('task.status', act, op).replace(
+          '}]}]}}',
+          `}, {path: task.cwd, op: ${second[0]}, value: ${second[1]}}]}]}}`,
+        );
+        const before = decide(text, { tasks: few }).kind;
+        if (before === 'allow') return;
+        expect(decide(text, { tasks: [...few, one] }).kind).toBe(before);
+        expect(decide(text, { tasks: [one, ...few] }).kind).toBe(before);
+      }),
+    ); // prettier-ignore
+  });
+
+  it('looks at all conditions of one task together, and at every task where the rule says so', () => {
+    const rule = (any: string): string =>
+      `tools: {t: {rules: [{action: deny, conditions: [{path: task.status, op: eq, value: working${any}}, {path: task.labels, op: contains, value: prod${any}}]}]}}`;
+    const [a, b, both] = [
+      { status: 'working', labels: ['dev'] },
+      { status: 'completed', labels: ['dev', 'prod'] },
+      { status: 'working', labels: ['prod'] },
+    ];
+    expect(decide(rule(''), { tasks: [a, b] }).kind).toBe('allow');
+    expect(decide(rule(''), { tasks: [a, both, b] }).kind).toBe('deny');
+    expect(decide(rule(', any: true'), { tasks: [a, b] }).kind).toBe('deny');
+    expect(decide(rule(', any: false'), { tasks: [both, a] }).kind).toBe('allow');
+    expect(decide(rule(', any: false'), { tasks: [both, both] }).kind).toBe('deny');
+  });
+
+  it('denies a program among others', () => {
+    const rule =
+      'tools: {codex/command: {rules: [{action: deny, conditions: [{path: args.programs, op: in, value: [rm]}]}]}}';
+    expect(decide(rule, { tool: 'codex/command', args: { programs: ['ls', 'rm'] } }).kind).toBe('deny');
+  });
+});

@@ -587,3 +587,53 @@ it('a policy file of the most keys is looked through once, and of its mistakes t
   expect(readPolicy('tools: {}\nx: 1\ntools: {}').mistakes).toMatchObject([{ line: 3, message: 'Map keys must be unique' }]);
   expect(readPolicy(`# ${'x'.repeat(70_000)}`).mistakes).toMatchObject([{ message: 'has more than 65536 bytes, which is the most' }]);
 }); // prettier-ignore
+
+describe('a call that waits as well', () => {
+  const waits = { task_id: 'me-task-1', until: 'any', timeout_ms: 5_000 };
+  const mayWait = (more: Partial<GatedCall> = {}): Promise<boolean> =>
+    gate.pass(callOf({ waits, ...more }), (may) => Promise.resolve(may));
+  const onWait = (rule: string): string => `tools: {wait-task: {rules: [${rule}]}}`;
+
+  it.each([
+    ['is denied', '{action: deny}'],
+    ['would need an approval', '{action: require_approval}'],
+    ['is denied for such a task', '{action: deny, conditions: [{path: task.spawned_by_caller, op: eq, value: true}]}'],
+    ['is denied for so long', '{conditions: [{path: args.timeout_ms, op: lte, value: 4000}]}'],
+  ])('runs without the wait where that %s', async (_name, rule) => {
+    await open(onWait(rule));
+    expect(await mayWait()).toBe(false);
+    expect(await mayWait({ waits: null })).toBe(true);
+    expect(policies.audit.recent.map(({ tool, decision }) => [tool, decision])).toEqual([
+      ['t', 'allowed'],
+      ['wait-task', 'denied'],
+      ['t', 'allowed'],
+    ]);
+  });
+
+  it('is counted as the wait that it is, and not when the call fails', async () => {
+    await open(onWait('{rate_limit: 2/hour}'));
+    const failing = gate.pass(callOf({ waits }), () => Promise.reject(new Error('failed')));
+    await expect(failing).rejects.toThrow('failed');
+    expect([await mayWait(), await mayWait(), await mayWait()]).toEqual([true, true, false]);
+    expect(await outcome({ tool: 'wait-task' })).toBe('policy_denied');
+  });
+
+  it('is judged by the task that it is about to spawn', async () => {
+    await open(onWait('{action: deny, conditions: [{path: task.labels, op: contains, value: secret}]}'));
+    const spawning = { waits: { until: 'any', timeout_ms: 5_000 } };
+    expect(await mayWait({ ...spawning, judged: { cwd: '/ws', labels: ['secret'] } })).toBe(false);
+    expect(await mayWait({ ...spawning, judged: { cwd: '/ws', labels: ['open'] } })).toBe(true);
+  });
+
+  it('hides no task where only so long a wait is denied', async () => {
+    await open(onWait('{conditions: [{path: args.timeout_ms, op: lte, value: 4000}]}'));
+    expect([gate.hidesTasks, gate.hidesTask('me-task-1', 'me')]).toEqual([false, false]);
+  });
+
+  it('is judged by what it will do, and asked about with what it said', async () => {
+    await open('tools: {t: {rules: [{action: deny, conditions: [{path: args.model, op: eq, value: gpt-5.5}]}]}}');
+    const judged = { model: 'gpt-5.5', reasoning: 'low' };
+    expect(await outcome({ args: { model: 'gpt-5.5(low)' }, judged })).toBe('policy_denied');
+    expect(policies.audit.recent.at(-1)).toMatchObject({ keys: ['model'] });
+  });
+});

@@ -16,7 +16,7 @@ export const messageTaskTool: Tool = {
     const input = parseArguments(messageInput, args);
     const { task_id, message: text, model, reasoning, mode = 'auto', wait_ms } = input;
     const { task, delivered } = await context.tasks.message(task_id, { text, model, reasoning, mode }, call.caller);
-    if (wait_ms !== undefined && wait_ms > 0) {
+    if (wait_ms !== undefined && wait_ms > 0 && call.mayWait) {
       return waitAndView({ ids: task.id, until: 'any', timeoutMs: wait_ms }, call, context);
     }
     return { task_id, status: task.status, delivered, turn: task.turns, next: nextStep(task, context.tasks) };

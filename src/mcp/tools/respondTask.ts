@@ -24,7 +24,7 @@ export const respondTaskTool: Tool = {
     assertType(request, input.type);
     const who = { by: 'agent', caller: call.caller } as const;
     await context.tasks.respond(task.id, input.request_id, answerOf(input, request), who);
-    if (input.wait_ms !== undefined && input.wait_ms > 0) {
+    if (input.wait_ms !== undefined && input.wait_ms > 0 && call.mayWait) {
       return waitAndView({ ids: task.id, until: 'any', timeoutMs: input.wait_ms }, call, context);
     }
     const now = context.tasks.get(task.id);

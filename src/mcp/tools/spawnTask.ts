@@ -24,7 +24,7 @@ export const spawnTaskTool: Tool = {
     const input = parse(args);
     refuseUnavailable(input);
     const task = await context.tasks.spawn(toRequest(input), call.caller, call.sent);
-    if (input.wait_ms === undefined || input.wait_ms === 0) return viewSpawned(task, context);
+    if (input.wait_ms === undefined || input.wait_ms === 0 || !call.mayWait) return viewSpawned(task, context);
     return waitAndView({ ids: task.id, until: 'any', timeoutMs: input.wait_ms }, call, context);
   },
 };

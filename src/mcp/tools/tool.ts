@@ -22,6 +22,8 @@ export interface ToolCall {
   readonly elicit: Elicit | undefined;
   /** Whether the caller may see a task. */
   readonly isShown: (id: TaskId) => boolean;
+  /** Whether the policy lets a call that does something else wait as well. */
+  readonly mayWait: boolean;
   /** How its repetition is recognised. */
   readonly sent: SpawnCall;
 }

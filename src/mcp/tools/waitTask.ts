@@ -3,7 +3,7 @@ import { inputSchema, outputSchema, taskListResult, taskResult, waitInput } from
 import type { Tool } from './tool';
 import { waitAndView } from './waiting';
 
-const defaultTimeoutMs = 30_000;
+export const defaultWaitMs = 30_000;
 
 export const waitTaskTool: Tool = {
   name: 'wait-task',
@@ -15,7 +15,7 @@ export const waitTaskTool: Tool = {
   outputSchema: outputSchema(taskResult, taskListResult),
   run(args, call, context) {
     const input = parseArguments(waitInput, args);
-    const { task_id: ids, until = 'any', timeout_ms: timeoutMs = defaultTimeoutMs } = input;
+    const { task_id: ids, until = 'any', timeout_ms: timeoutMs = defaultWaitMs } = input;
     return waitAndView({ ids, until, timeoutMs }, call, context);
   },
 };

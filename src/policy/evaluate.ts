@@ -179,7 +179,7 @@ function check(values: readonly unknown[], condition: Condition, context: Operan
   const single = condition.whole ? present : present.flatMap((value): unknown => value);
   // An empty array has no value.
   if (single.length === 0) return false;
-  const holds = (value: unknown): boolean => condition.holds(value, context);
+  const holds = (value: unknown): boolean => condition.holds(value, { ...context, restricts });
   return any ? single.some(holds) : single.every(holds);
 }
 

@@ -1,8 +1,8 @@
 import { sep } from 'node:path';
 import { RE2JS } from 're2js';
-import type { OperandContext } from './policy';
+import type { Judging } from './policy';
 
-type Holds = (actual: unknown, context: OperandContext) => boolean;
+type Holds = (actual: unknown, context: Judging) => boolean;
 
 /** What is wrong with the value of an operator. */
 export class OperandError extends Error {
@@ -25,8 +25,8 @@ const operators: Readonly<Record<string, Operator>> = {
   lte: { compile: (expected) => order(expected, (a, b) => a <= b) },
   gt: { compile: (expected) => order(expected, (a, b) => a > b) },
   gte: { compile: (expected) => order(expected, (a, b) => a >= b) },
-  regex: { compile: (expected) => text(matcher(pattern(expected))) },
-  not_regex: { compile: (expected) => text(not(matcher(pattern(expected)))) },
+  regex: { compile: (expected) => matches(pattern(expected), true) },
+  not_regex: { compile: (expected) => matches(pattern(expected), false) },
   glob: { compile: (expected) => text(globs(expected)) },
   not_glob: { compile: (expected) => text(not(globs(expected))) },
   contains: { compile: (expected) => contains(scalar(expected), true), whole: true },
@@ -124,12 +124,23 @@ function not(test: (actual: string) => boolean): (actual: string) => boolean {
   return (actual) => !test(actual);
 }
 
-/** Linear in the length of the text, whatever the pattern. */
-function matcher(compiled: RE2JS): (actual: string) => boolean {
-  return (actual) => compiled.matcher(actual).find();
+/**
+ * Linear in the length of the text, and in that of the pattern written out: `(x{1,30}){1,30}` has 900 x. A text that would
+ * take too long holds for a rule that restricts, and for no other.
+ */
+function matches(compiled: RE2JS, wanted: boolean): Holds {
+  const size = compiled.programSize();
+  return (actual, { restricts }) => {
+    if (typeof actual !== 'string') return false;
+    return size * actual.length > stepLimit ? restricts : compiled.matcher(actual).find() === wanted;
+  };
 }
 
 const patternLimit = 2_000;
+/** Of a pattern written out, in instructions. */
+const programLimit = 1_000;
+/** Instructions times characters: 100 ms (measured with re2js 2). */
+const stepLimit = 5_000_000;
 
 function pattern(value: unknown): RE2JS {
   if (typeof value !== 'string') throw new OperandError('needs a pattern');
@@ -139,11 +150,13 @@ function pattern(value: unknown): RE2JS {
 function compilePattern(source: string, flags = 0): RE2JS {
   if (source.length > patternLimit) throw new OperandError(`has a pattern of more than ${patternLimit} characters`);
   try {
-    return RE2JS.compile(source, flags);
+    const compiled = RE2JS.compile(source, flags);
+    if (compiled.programSize() <= programLimit) return compiled;
   } catch (error) {
     const why = error instanceof Error ? error.message : String(error);
     throw new OperandError(`has a pattern that RE2 does not take: ${why}`);
   }
+  throw new OperandError('has a pattern that is too large when its repetitions are written out');
 }
 
 /** On Windows a path comes with backslashes and in any case, and a glob is written with slashes. */

@@ -45,7 +45,7 @@ export interface Condition {
   readonly exists: boolean | null;
   /** Whether an array is one value, instead of its elements. */
   readonly whole: boolean;
-  readonly holds: (value: unknown, context: OperandContext) => boolean;
+  readonly holds: (value: unknown, context: Judging) => boolean;
 }
 
 /** What an operator needs besides its two values. */
@@ -54,6 +54,12 @@ export interface OperandContext {
   readonly base: string;
   /** Makes a path absolute and real; null when that cannot be. */
   readonly realPath: (path: string, base: string) => string | null;
+}
+
+/** One look at a value for a rule. */
+export interface Judging extends OperandContext {
+  /** Whether the rule denies or asks: what cannot be judged counts for that. */
+  readonly restricts: boolean;
 }
 
 export interface Rule {

@@ -631,3 +631,27 @@ describe('what restricts', () => {
     expect(decide(rule, { tool: 'codex/command', args: { programs: ['ls', 'rm'] } }).kind).toBe('deny');
   });
 });
+
+describe('a pattern', () => {
+  it.each(['(x{1,30}){1,30}$', '(x{0,100}){0,10}y', '(([a-z]*[0-9]*){1,20}){1,40}!'])(
+    'that is too large when it is written out is a mistake: %s',
+    (pattern) => {
+      expect(mistakesOf(condition('args.x', 'regex', `"${pattern}"`))).toEqual([
+        expect.stringContaining('repetitions are written out') as string,
+      ]);
+    },
+  );
+
+  it('that a text would keep too long holds for what restricts, and for nothing else', () => {
+    const pattern = '(a|b|c)?'.repeat(40);
+    const long = 'd'.repeat(100_000);
+    for (const op of ['regex', 'not_regex']) {
+      const rule = (action: string): string =>
+        rules(`{action: ${action}, conditions: [{path: args.x, op: ${op}, value: "${pattern}"}]}`);
+      expect(decide(rule('deny'), { args: { x: long } }).kind).toBe('deny');
+      expect(decide(rule('require_approval'), { args: { x: long } }).kind).toBe('ask');
+      expect(decide(rule('evaluate'), { args: { x: long } }).kind).toBe('deny');
+      expect(decide(rule('deny'), { args: { x: 'd' } }).kind).toBe(op === 'regex' ? 'deny' : 'allow');
+    }
+  });
+});

@@ -3,6 +3,7 @@ import type { RequestQuestion } from '../core/pendingRequest';
 import type { FileChange } from '../core/taskEvent';
 import { countLines } from '../core/transcript';
 import type { InnerAction } from './policy';
+import { realPath } from './realPath';
 import { shellWords } from './shellWords';
 
 /** Something that Codex wants to do, in the form in which rules look at it. */
@@ -19,7 +20,7 @@ export function isPlain(question: RequestQuestion): boolean {
     case 'command_approval':
       return question.grantsMore !== true;
     case 'file_approval':
-      return question.grantsMore !== true && question.changes.length > 0 && !question.changes.some(isOfCodex);
+      return question.grantsMore !== true && question.changes.length > 0;
     case 'elicitation':
       return question.toolCall !== null;
     default:
@@ -27,9 +28,28 @@ export function isPlain(question: RequestQuestion): boolean {
   }
 }
 
-/** What stands in Codex's own directories decides what Codex may do next. */
-function isOfCodex({ path, movedTo }: FileChange): boolean {
-  return [path, movedTo ?? ''].some((one) => one.toLowerCase().split(/[/\\]/).includes('.codex'));
+/** What stands there decides what Codex, we or Git do next. */
+const protectedNames = ['.codex', '.codex-worker', '.git'];
+
+/**
+ * The first path of a change that no rule accepts: it leads, links followed, into a directory that decides what is done next,
+ * or nobody knows where. Undefined when there is none.
+ */
+export function protectedPathOf(question: RequestQuestion, cwd: string): string | undefined {
+  if (question.type !== 'file_approval') return undefined;
+  const paths = question.changes.flatMap(({ path, movedTo }) => (movedTo === undefined ? [path] : [path, movedTo]));
+  return paths.find((path) => {
+    const real = realPath(path, cwd);
+    // As it is written, too: what is a link now may be a directory when the change is made.
+    return real === null || [path, real].some((one) => namesProtected(one));
+  });
+}
+
+function namesProtected(path: string): boolean {
+  return path
+    .toLowerCase()
+    .split(/[/\\]/)
+    .some((part) => protectedNames.includes(part));
 }
 
 /** Undefined for a question that is no action of Codex. */

@@ -11,8 +11,8 @@ import { type Approval, Approvals, type Outcome } from './approvals';
 import type { AuditEvent } from './audit';
 import type { Counters } from './counters';
 import { type Action, type Circumstances, type Decision, evaluate, type Increment, type TaskFacts } from './evaluate';
-import { innerCallOf, isPlain } from './innerArguments';
-import { hasInnerRules, isHidden, type Policy } from './policy';
+import { type InnerCall, innerCallOf, isPlain, protectedPathOf } from './innerArguments';
+import { hasInnerRules, isHidden, type Policy, type Rule } from './policy';
 import { realPath } from './realPath';
 
 export interface PolicyGateOptions {
@@ -155,7 +155,8 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
     const verdicts = this.decide({ ...call, tasks: [facts] }, task.spawnedBy);
     const said = innerVerdict(verdicts);
     const isSeen = isPlain(question) && !(call.args.unparsed === true && looksPast(verdicts));
-    const verdict: InnerVerdict = said.kind === 'accept' && !isSeen ? { kind: 'silent' } : said;
+    const decided: InnerVerdict = said.kind === 'accept' && !isSeen ? { kind: 'silent' } : said;
+    const verdict = this.forPerson(call, question, task.cwd, decided) ?? decided;
     if (verdict.kind === 'accept') this.count(verdicts, task.spawnedBy);
     const decision = innerDecisions[verdict.kind];
     if (decision && verdict.kind !== 'silent') {
@@ -164,6 +165,27 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
       this.options.audit({ ...about, decision, rule: verdict.rule, by: 'policy', tasks: [task.id] });
     }
     return verdict;
+  }
+
+  /** What is reserved for the person whatever rules accept; undefined for anything else. */
+  private forPerson(
+    { tool, args }: InnerCall,
+    question: RequestQuestion,
+    cwd: string,
+    { kind }: InnerVerdict,
+  ): InnerVerdict | undefined {
+    const path = kind === 'decline' || !this.holds ? undefined : protectedPathOf(question, cwd);
+    if (path !== undefined) {
+      const reason = `It changes ${path}, which decides what is done next: no rule accepts that.`;
+      return { kind: 'person', rule: 'protected places', reason };
+    }
+    if (kind !== 'silent' || args.unparsed !== true) return undefined;
+    // What cannot be understood may run what a rule restricts: only the person can say that it does not.
+    const rules = [...this.options.policies().values()].flatMap(({ tools }) => tools.get(tool) ?? []);
+    const rule = rules.find(restrictsPrograms);
+    if (!rule) return undefined;
+    const reason = `It could not be understood what this command runs, and rule "${rule.name}" restricts programs.`;
+    return { kind: 'person', rule: rule.name, reason };
   }
 
   noteAccepted(question: RequestQuestion, task: InnerTask): void {
@@ -349,6 +371,12 @@ function looksPast(verdicts: readonly Verdict[]): boolean {
   const rule = decision?.kind === 'allow' ? decision.rule : null;
   const looked = ['command', 'unparsed'];
   return !rule?.conditions.some(({ source, path: [first = ''] }) => source === 'args' && looked.includes(first));
+}
+
+function restrictsPrograms({ action, conditions }: Rule): boolean {
+  const looked = ['programs', 'program', 'argv'];
+  const looks = conditions.some(({ source, path: [first = ''] }) => source === 'args' && looked.includes(first));
+  return looks && (action === 'deny' || action === 'require_approval');
 }
 
 /** Only the user's own policy can accept; a workspace can but tighten. */

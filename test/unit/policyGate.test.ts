@@ -375,22 +375,52 @@ describe('what Codex wants to do inside a task', () => {
     ['sudo rm x', 'decline'],
     ['busybox rm x', 'decline'],
     ['taskset 1 rm x', 'decline'],
-    ['for PATH in bad; do ls; done', 'silent'],
-    ['$Y x', 'silent'],
+    ['for PATH in bad; do ls; done', 'person'],
+    ['$Y x', 'person'],
     ['ls -la', 'accept'],
   ])('%s: is by a rule against rm and one that allows the rest', async (command, kind) => {
     await open(`tools: {${deniedRm}}`);
     expect(gate.judge({ ...ls, command }, task).kind).toBe(kind);
   });
 
-  it('is not accepted in Codex’s own directories by a rule', async () => {
+  it('is for anybody where it cannot be understood and nothing restricts programs, or a rule decides that', async () => {
+    const kindBy = async (rules: string): Promise<string> => {
+      await open(`tools: {codex/command: {rules: [${rules}]}}`);
+      const { kind } = gate.judge({ ...ls, command: '$Y x' }, task);
+      await policies.close();
+      return kind;
+    };
+    const unparsed = '{path: args.unparsed, op: eq, value: true}';
+    const noRm = '{action: deny, conditions: [{path: args.programs, op: contains, value: rm}]}';
+    expect(await kindBy('{action: allow, conditions: [{path: args.programs, op: in, value: [ls]}]}')).toBe('silent');
+    expect(await kindBy(noRm)).toBe('person');
+    expect(await kindBy(`${noRm}, {action: allow, conditions: [${unparsed}]}`)).toBe('accept');
+    expect(await kindBy(`${noRm}, {action: deny, conditions: [${unparsed}]}`)).toBe('decline');
+    await open('tools: {}');
+  });
+
+  it('is not accepted in a directory that decides what is done next', async () => {
     await open('tools: {codex/file-change: {rules: [{action: allow}]}}');
     const change = (path: string) =>
       ({ type: 'file_approval', changes: [{ path, kind: 'add', patch: 'x' }], reason: null }) as const;
-    const kinds = ['src/a.ts', '.codex/rules/x.rules', '/w/.CODEX/config.toml'].map(
-      (path) => gate.judge(change(path), task).kind,
-    );
-    expect(kinds).toEqual(['accept', 'silent', 'silent']);
+    await mkdir(join(dir, '.git', 'hooks'), { recursive: true });
+    await symlink(join(dir, '.git'), join(dir, 'docs'));
+    const paths = [
+      'src/a.ts',
+      '.gitignore',
+      '.codex/rules/x.rules',
+      '/w/.CODEX/config.toml',
+      '.codex-worker/policy.yaml',
+      'sub/.git/config',
+      join(dir, 'docs', 'hooks', 'post-commit'),
+      '../.codex/config.toml',
+    ];
+    const kinds = paths.map((path) => gate.judge(change(path), task).kind);
+    expect(kinds).toEqual(['accept', 'accept', ...paths.slice(2).map(() => 'person')]);
+    const moved = { path: 'a', movedTo: '.git/hooks/pre-commit', kind: 'update', patch: 'x' } as const;
+    expect(gate.judge({ type: 'file_approval', changes: [moved], reason: null }, task).kind).toBe('person');
+    await writeFile(path, 'tools: {codex/file-change: {rules: [{action: deny}]}}');
+    await vi.waitFor(() => expect(gate.judge(change('.git/config'), task).kind).toBe('decline'), { timeout: 5_000 });
   });
 
   it('counts against a limit whoever accepted it', async () => {

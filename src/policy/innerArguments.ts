@@ -1,6 +1,5 @@
 import { resolve } from 'node:path';
 import type { RequestQuestion } from '../core/pendingRequest';
-import type { FileChange } from '../core/taskEvent';
 import { countLines } from '../core/transcript';
 import type { InnerAction } from './policy';
 import { realPath } from './realPath';

@@ -27,6 +27,11 @@ function uniqueSleep(): string {
   return `sleep ${++seconds}.${process.pid}`;
 }
 
+/** The shell that started it may be there for a moment, and has it in its command line too. */
+function isRunning(marked: string): boolean {
+  return processesWith(marked).length > 0;
+}
+
 /** Cancels and checks that it took less than the 5 seconds that a cancel may take. */
 async function cancel(...ids: string[]): Promise<void> {
   const start = performance.now();
@@ -112,7 +117,7 @@ it("another worker's Codex and what it runs are left alone", async () => {
   await cancel(spawned.id);
   expect(processesWith(own)).toEqual([]);
   expect(worker.tasks.get(spawned.id).leftovers).toEqual([]);
-  expect(marks.map((marked) => processesWith(marked).length)).toEqual([1, 1, 1]);
+  expect(marks.map(isRunning)).toEqual([true, true, true]);
   expect(others.map((other, index) => other.tasks.get(tasks[index]!.id).status)).toEqual([
     'working',
     'working',
@@ -135,7 +140,7 @@ it('five tasks at once', async () => {
   await until('all commands run', () => marks.every((marked) => processesWith(marked).length > 0));
   const [first, ...others] = spawned.map(({ id }) => id);
   await cancel(first!);
-  expect(marks.map((marked) => processesWith(marked).length)).toEqual([0, 1, 1, 1, 1]);
+  expect(marks.map(isRunning)).toEqual([false, true, true, true, true]);
   await cancel(...others);
   expect(marks.flatMap(processesWith)).toEqual([]);
 });

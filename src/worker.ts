@@ -262,6 +262,7 @@ export class Worker implements Disposable {
 
   /** Lets other programs that made the same choices work through this one. */
   async share(choices: string): Promise<void> {
+    if (this.sharing) return;
     this.sharing = await Sharing.start({
       ...this.mcpParts(),
       stateDir: this.stateDir,

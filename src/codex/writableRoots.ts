@@ -31,7 +31,7 @@ export async function assertDoorsOutside(rpc: RpcPeer, cwd: string, doorsDir: st
     ...(own?.exclude_tmpdir_env_var === true ? [] : [tmpdir()]),
     ...(own?.exclude_slash_tmp === true || process.platform === 'win32' ? [] : ['/tmp']),
   ];
-  const real = await realpath(doorsDir);
+  const real = await realpath(doorsDir).catch(() => doorsDir);
   for (const root of roots) {
     if (!isWithin(await realpath(root).catch(() => root), real)) continue;
     throw new CallError(

@@ -267,8 +267,8 @@ class Lines {
 
   private readonly take = (chunk: Buffer): void => {
     this.held = Buffer.concat([this.held, chunk]);
-    // More than a line of the conversation: it is read when somebody takes it.
-    if (this.held.length > lineLimit) this.socket.pause();
+    // What follows a line waits for whoever takes it: a socket that has ended takes nothing back.
+    if (this.held.includes(newline) || this.held.length > lineLimit) this.socket.pause();
     this.wake();
   };
 
@@ -280,10 +280,10 @@ class Lines {
       if (end >= 0) {
         const line = this.held.subarray(0, end).toString('utf8');
         this.held = this.held.subarray(end + 1);
-        this.socket.resume();
         return line;
       }
       if (this.isClosed) throw gone();
+      this.socket.resume();
       await new Promise<void>((resolve) => (this.wake = resolve));
     }
   }

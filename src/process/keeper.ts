@@ -40,7 +40,7 @@ const settleMs = 1_000;
 const firstClientMs = 15_000;
 /** Work without a limit may wait for an answer that nobody gives: after a week it ends all the same, in ms. */
 const longestMs = 7 * 24 * 3_600_000;
-const attachLimitMs = 2_000;
+const attachLimitMs = 5_000;
 /** Bytes that wait for a client beyond which the server is not read on. */
 const waitingLimit = 32 * 1024 * 1024;
 /** Characters. */
@@ -61,6 +61,9 @@ export class Keeper {
   private keepMs: number | null;
   private detachedAt = performance.now();
   private hadClient = false;
+  private greet: () => void = () => undefined;
+  /** Resolves when the first client is there. */
+  private readonly greeted = new Promise<void>((resolve) => (this.greet = resolve));
   private outgoing: string[] = [];
   private ending = false;
   /** What the server wrote to its log while no client was there, the end of it. */
@@ -121,8 +124,8 @@ export class Keeper {
     const exit = await this.child.exited;
     this.ending = true;
     clearInterval(this.watch);
-    // Its last output may still be in the pipe, and a client on its way.
-    await delay(lookEveryMs);
+    // Its last output may still be in the pipe, and its first client on its way through the door.
+    await Promise.race([Promise.all([delay(lookEveryMs), this.greeted]), delay(attachLimitMs)]);
     await Promise.race([this.attached, delay(attachLimitMs)]);
     await this.sweep();
     await this.backlog.spool();
@@ -190,6 +193,7 @@ export class Keeper {
     });
     onLine((line) => this.fromClient(line));
     this.attach(socket);
+    this.greet();
   }
 
   /** One client is told what it missed at a time. */

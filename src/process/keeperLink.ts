@@ -33,6 +33,8 @@ const killLimitMs = 1_500;
 /** The system closes the sockets of a program that was killed before it is gone from the list (seen on a busy machine). */
 const vanishLimitMs = 1_000;
 const lookEveryMs = 20;
+/** A machine that is too busy for one answer may have time for the next: much depends on it. */
+const findTries = 3;
 const listTries = 3;
 const listAgainMs = 200;
 
@@ -77,13 +79,13 @@ export class KeeperHost implements ServerHost {
   async find(): Promise<ServerProcess | null> {
     const record = await readRecord(this.options.stateDir);
     if (!record) return null;
-    try {
-      return await this.attach(record);
-    } catch {
-      // Nobody can talk to it, so nobody needs it.
-      await endKeeper(record);
-      return null;
+    for (let attempt = 1; attempt <= findTries; attempt++) {
+      const child = await this.attach(record).catch(() => null);
+      if (child) return child;
     }
+    // Nobody can talk to it, so nobody needs it.
+    await endKeeper(record);
+    return null;
   }
 
   missed(): AsyncIterable<string> {
@@ -96,10 +98,8 @@ export class KeeperHost implements ServerHost {
 
   private async attach(record: KeeperRecord): Promise<ServerProcess> {
     const way = await knock(record, { keepMs: this.options.keepMs() });
-    if (way.kind !== 'in')
-      throw new Error(
-        way.kind === 'nobody' ? 'The keeper does not answer.' : `The keeper's door refuses: ${way.reason}.`,
-      );
+    if (way.kind === 'nobody') throw new Error('The keeper does not answer.');
+    if (way.kind === 'refused') throw new Error(`The keeper's door refuses: ${way.reason}.`);
     return new KeptServer(way.leave(), record, this.options.keepMs);
   }
 }

@@ -3,6 +3,8 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { setTimeout as delay } from 'node:timers/promises';
+import { text } from 'node:stream/consumers';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Door, makeDoorsDir, type Guest, knock } from '../../src/base/door';
 import { until } from '../rig/until';
@@ -140,6 +142,24 @@ describe('a door', () => {
     });
     expect(await readdir(join(dir, 'doors'))).toEqual([]);
     await again.close();
+  });
+
+  it('loses nothing of what is said right behind the welcome, also when that is all', async () => {
+    const said = `${'x'.repeat(100_000)}\nand more\n`;
+    await door.close();
+    door = await Door.open({
+      doorsDir: await makeDoorsDir(dir, []),
+      welcome: () => ({}),
+      onGuest: ({ socket }) => void socket.end(said),
+    });
+    const [read, passed] = [await knock(at(), {}), await knock(at(), {})];
+    // Whoever came in may take its time.
+    await delay(100);
+    expect(read.kind === 'in' && (await text(read.leave()))).toBe(said);
+    const lines: string[] = [];
+    if (passed.kind === 'in') passed.onLine((line) => void lines.push(line));
+    await until('all lines are there', () => lines.length === 2);
+    expect(lines.map((line) => line.length)).toEqual([100_000, 8]);
   });
 
   it('tells who knocks why it is not let in', async () => {

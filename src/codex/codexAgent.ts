@@ -30,6 +30,7 @@ import {
   requestResolvedParams,
   statusParams,
   threadIdSchema,
+  turnCompletedParams,
 } from './protocol';
 import { type CodexQuestion, questionOf } from './codexRequests';
 import type { Notification } from './threadText';
@@ -378,7 +379,9 @@ export class CodexAgent implements Agent {
   }
 
   private tellInOrder(thread: CodexThread, told: Notification, line: RawLine): void {
-    const silent = told.method === 'turn/completed' ? thread.silentCommands() : null;
+    // Whoever stops a turn waits for its end, and for nothing else.
+    const isLooked = told.method === 'turn/completed' && !isInterrupted(told.params);
+    const silent = isLooked ? thread.silentCommands() : null;
     const tell = (): void => this.tell(thread, told, line);
     if (silent) thread.order.hold(this.tellSilent(thread, silent), tell, line.position);
     else tell();
@@ -497,6 +500,10 @@ export class CodexAgent implements Agent {
       thread.lost();
     }
   }
+}
+
+function isInterrupted(params: unknown): boolean {
+  return turnCompletedParams.safeParse(params).data?.turn.status === 'interrupted';
 }
 
 function otherAccount(): CallError {

@@ -1,6 +1,6 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, onTestFinished } from 'vitest';
 import { type CodexRig, startCodexRig, startWorker } from '../rig/codexRig';
 import { isAlive, processesWith } from '../rig/processes';
 import { until } from '../rig/until';
@@ -108,6 +108,11 @@ it("another worker's Codex and what it runs are left alone", async () => {
   // Younger than our server, with strays of its own, as another window would be.
   const others = await Promise.all([1, 2, 3].map(() => startWorker(rig)));
   const marks = others.map(uniqueSleep);
+  // What a failure left would hold marks of the machine, of which there are seven, and fail whatever comes next.
+  onTestFinished(async () => {
+    await Promise.allSettled(others.map((other) => other.shutDown()));
+    for (const pid of marks.flatMap(processesWith)) process.kill(pid, 'SIGKILL');
+  });
   const tasks = await Promise.all(
     others.map((other, index) =>
       other.tasks.spawn({ prompt: `run: (env -i setsid ${marks[index]} >/dev/null 2>&1 &); sleep 299` }, caller),

@@ -1,4 +1,5 @@
 import { visibleLine } from '../core/describeRequest';
+import type { ApprovalQuestion } from '../core/toolGate';
 import { formatClock } from '../core/transcript';
 import type { AuditLine } from '../worker';
 import { plainText } from './plainText';
@@ -20,6 +21,17 @@ const icons: Readonly<Record<string, Icon>> = {
   person: { id: 'account' },
   attached: { id: 'plug' },
 };
+
+/** A call that waits for the person, above what was decided. */
+export function waitingRow({ client, caller, tool, args, rule, reason }: ApprovalQuestion): DecisionRow {
+  const who = visibleLine(client ?? caller);
+  return {
+    label: plainText(visibleLine(tool)),
+    description: plainText(`waits for you · ${who} · rule "${visibleLine(rule)}"`),
+    icon: { id: 'bell-dot', color: 'list.warningForeground' },
+    tooltip: `${who} wants to call ${tool} ${visibleLine(JSON.stringify(args))}\n${visibleLine(reason)}`,
+  };
+}
 
 export function decisionRow({ t, tool, decision, rule, by, caller, client, tasks }: AuditLine): DecisionRow {
   const what = visibleLine(decision === 'attached' ? caller : tool);

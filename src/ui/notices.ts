@@ -37,15 +37,12 @@ export function noticeText({ task, request }: AskedTask, more: number): string {
   const whole = asked.length <= shownCharacters;
   const title = shortened(visibleLine(task.title), titleCharacters);
   const text = shortened(asked, shownCharacters);
-  const links = [...linksFor(request, whole), later].map(
+  const links = linksFor(request, whole).map(
     ([label, command]) => `[${label}](${commandLink(command, task, request)})`,
   );
   const others = more === 0 ? '' : `, and ${more} more`;
   return `"${withoutLinks(title)}" asks to ${withoutLinks(text)}${others} — ${links.join(' · ')}`;
 }
-
-/** What the editor's own button does, which can but say "Cancel". */
-const later: [string, string] = ['Later', CommandId.putOff];
 
 function linksFor({ question }: PendingRequest, whole: boolean): [string, string][] {
   if (question.type === 'recovery')

@@ -35,6 +35,7 @@ export class StatusBar implements vscode.Disposable {
     this.owned.add(attached.onDidChangeAttached(() => this.draw()));
     this.owned.add(policies.onDidChange(() => this.draw()));
     this.owned.add(policies.audit.onDidRecord(() => this.draw()));
+    this.owned.add(policies.gate.approvals.onDidChange(() => this.draw()));
     this.draw();
     this.item.show();
   }
@@ -45,8 +46,10 @@ export class StatusBar implements vscode.Disposable {
 
   private draw(): void {
     const tasks = this.tasks.snapshots();
-    const counts = countsText(tasks);
-    const asking = tasks.some((task) => groupOf(task) === 'asking');
+    const calls = this.policies.gate.approvals.open.length;
+    const waiting = calls === 0 ? '' : calls === 1 ? '1 call waits' : `${calls} calls wait`;
+    const counts = [countsText(tasks), waiting].filter((part) => part !== '').join(', ');
+    const asking = calls > 0 || tasks.some((task) => groupOf(task) === 'asking');
     const limits = this.tasks.planLimits;
     const idle = isNearLimit(limits) ? '$(warning)' : '$(server-process)';
     const running = tasks.some((task) => task.status === 'working' || task.status === 'submitted');

@@ -66,6 +66,7 @@ export class TaskTree implements vscode.TreeDataProvider<TreeNode>, vscode.Dispo
     );
     this.message = message;
     this.drawMessage();
+    this.drawBadge();
     this.owned.add(tasks.onDidChangeList(() => this.drawMessage()));
     this.owned.add(tasks.feed.onDidUpdate((updated) => this.onUpdate(updated)));
     this.owned.add(tasks.onDidChangeList(() => this.onListChange()));

@@ -99,8 +99,8 @@ it('a notification goes when the request is put off, answered elsewhere, or its 
   await workbench.newTask('run!: touch [Approve](command:codexWorker.cancelAll).txt');
   await workbench.showExplorer();
   await toast('touch ［Approve］').waitFor();
-  expect(await toast('touch').getByRole('link').allTextContents()).toEqual(['Approve', 'Reject', 'Decide…', 'Later']);
-  await toast('touch').getByRole('button', { name: 'Cancel' }).click();
+  expect(await toast('touch').getByRole('link').allTextContents()).toEqual(['Approve', 'Reject', 'Decide…']);
+  await toast('touch').getByRole('button', { name: 'Later' }).click();
   await toast('touch').waitFor({ state: 'hidden' });
   await workbench.statusBar('still waits for you').waitFor();
   await workbench.showTasks();
@@ -169,7 +169,7 @@ it('a person sees all of a long command before deciding', async () => {
   await workbench.row('Allow to run: touch eight.txt').waitFor();
   await workbench.showExplorer();
   await toast('touch eight.txt').waitFor();
-  expect(await toast('touch eight.txt').getByRole('link').allTextContents()).toEqual(['Show all', 'Reject', 'Later']);
+  expect(await toast('touch eight.txt').getByRole('link').allTextContents()).toEqual(['Show all', 'Reject']);
   await toast('touch eight.txt').getByRole('link', { name: 'Show all' }).click();
   await workbench.page.locator('.editor-instance .view-line', { hasText: 'asks to run' }).waitFor();
   await workbench.shot('show all');
@@ -260,8 +260,14 @@ it('a call that would cancel the work of others waits for the person', async () 
   await asks.waitFor({ state: 'hidden' });
 
   const once = cancel('32');
-  await asks.waitFor();
-  await workbench.palette('Codex Worker: Decide About a Waiting Call');
+  await asks.getByRole('button', { name: 'Later' }).click();
+  await asks.waitFor({ state: 'hidden' });
+  await workbench.statusBar('1 call waits').waitFor();
+  await workbench.palette('Codex Worker: Show Recent Decisions');
+  const waiting = workbench.page.locator('.monaco-list-row', { hasText: /cancel-task.*waits for you/ });
+  await waiting.waitFor();
+  await workbench.shot('waiting call');
+  await waiting.click();
   await workbench.pick('Allow once').waitFor();
   await workbench.shot('call decision');
   await workbench.pick('Allow once').click();

@@ -11,7 +11,7 @@ import {
   SettingId,
   ViewId,
 } from '../../src/ui/ids';
-import { decisionRow } from '../../src/ui/decisionRows';
+import { decisionRow, waitingRow } from '../../src/ui/decisionRows';
 import { pendingRequests, urgentRequests } from '../../src/ui/notices';
 import { OutputQueue } from '../../src/ui/outputQueue';
 import { ShownTasks } from '../../src/ui/shownTasks';
@@ -66,6 +66,25 @@ describe('package.json', () => {
     expect(dangerous.map((id) => properties[id].scope)).toEqual(dangerous.map(() => 'machine'));
     expect(manifest.activationEvents).toContain('onStartupFinished');
   });
+});
+
+it('a call that waits is shown with who asks, and no text of a client can disguise it', () => {
+  const row = waitingRow({
+    id: 'q1',
+    caller: 'c',
+    client: 'evil \u202e $(check)',
+    tool: 'cancel-task',
+    args: { task_id: 'a-b-1\nRule' },
+    rule: 'tasks of others',
+    reason: 'It is not yours.',
+    expiresAt: 0,
+  });
+  expect(row).toMatchObject({ label: 'cancel-task', icon: { id: 'bell-dot' } });
+  expect(row.description).toBe(String.raw`waits for you · evil \u{202e} \$(check) · rule "tasks of others"`);
+  expect(row.tooltip?.split('\n')).toEqual([
+    String.raw`evil \u{202e} $(check) wants to call cancel-task {"task_id":"a-b-1\nRule"}`,
+    'It is not yours.',
+  ]);
 });
 
 it('a decision is shown with its rule and who decided, and no text of a client can disguise it', () => {

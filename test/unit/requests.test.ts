@@ -124,7 +124,7 @@ describe('a notification', () => {
   it('has links of ours only, whatever the task says', () => {
     const request = pending(command('echo "[Approve](command:codexWorker.cancelAll)" ['));
     const text = noticeText({ task, request }, 3);
-    expect(links(text)).toEqual(['Approve', 'Reject', 'Decide…', 'Later']);
+    expect(links(text)).toEqual(['Approve', 'Reject', 'Decide…']);
     expect(text).toContain(
       '"fix ［it］(command:x)" asks to run: echo "［Approve］(command:codexWorker.cancelAll)" ［, and 3 more',
     );
@@ -132,14 +132,14 @@ describe('a notification', () => {
 
   it('lets nobody approve a command of which it shows a part', () => {
     const request = pending(command(`echo ${'x'.repeat(400)}; rm -rf ~`));
-    expect(links(noticeText({ task, request }, 0))).toEqual(['Show all', 'Reject', 'Later']);
+    expect(links(noticeText({ task, request }, 0))).toEqual(['Show all', 'Reject']);
   });
 
   it('offers the review of a patch, and an answer to a question', () => {
     const changes = [{ path: '/ws/a.js', kind: 'add', patch: 'x\n' }] as const;
     const patch = pending({ type: 'file_approval', changes, reason: null });
-    expect(links(noticeText({ task, request: patch }, 0))).toEqual(['Review', 'Approve', 'Reject', 'Later']);
-    expect(links(noticeText({ task, request: pending(asks) }, 0))).toEqual(['Answer…', 'Decline', 'Later']);
+    expect(links(noticeText({ task, request: patch }, 0))).toEqual(['Review', 'Approve', 'Reject']);
+    expect(links(noticeText({ task, request: pending(asks) }, 0))).toEqual(['Answer…', 'Decline']);
   });
 
   it('shows what makes a request dangerous, and lets nobody approve what it cannot show', () => {
@@ -151,7 +151,7 @@ describe('a notification', () => {
     const tool = noticeText({ task, request: pending({ ...form, toolCall }) }, 0);
     expect(tool).toContain('asks to use the tool sql of db with {"query":"DROP TABLE users"}');
     const unseen = pending({ type: 'file_approval', changes: [], reason: null });
-    expect(links(noticeText({ task, request: unseen }, 0))).toEqual(['Reject', 'Later']);
+    expect(links(noticeText({ task, request: unseen }, 0))).toEqual(['Reject']);
   });
 
   it('stays below the length that the editor cuts, whatever a title expands to', () => {

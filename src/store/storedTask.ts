@@ -4,6 +4,7 @@ import { answerers } from '../core/pendingRequest';
 import { approvalPolicies, sandboxes, type StoredTask, type Unsaid } from '../core/ports';
 import { taskTypes } from '../core/taskSnapshot';
 import type { TaskSnapshot } from '../core/taskSnapshot';
+import { isTerminalStatus } from '../core/taskState';
 import { formatVersion } from './meta';
 import { migrate } from './migration';
 
@@ -193,9 +194,16 @@ function read<T>(schema: z.ZodType<T>, file: string, value: unknown): T {
   return data as T;
 }
 
+/** Throws when a status does not fit what the task says of itself: one that nothing but a damage makes. */
+function checkStatus({ status, endedAt, error }: z.infer<typeof metaSchema>): void {
+  const fits = isTerminalStatus(status) === (endedAt !== null) && (status === 'failed') === (error !== null);
+  if (!fits) throw new Error(`meta.json, status: "${status}" contradicts endedAt or error.`);
+}
+
 /** Reads the two files of a task. Throws when one is torn, of another version, or not of a task. */
 export function parseStoredTask(meta: string, request: string, unsaid: string | null): StoredTask {
   const kept = read(metaSchema, 'meta.json', migrate(JSON.parse(meta)));
+  checkStatus(kept);
   const snapshot = { ...kept, answered: kept.answers.at(-1) ?? null, queuedMessages: 0 };
   return {
     snapshot: snapshot as unknown as TaskSnapshot,

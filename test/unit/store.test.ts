@@ -222,6 +222,17 @@ describe('the files of a task', () => {
     expect(parseStoredTask(JSON.stringify(kept), JSON.stringify(request), null).snapshot).toMatchObject(rich);
   });
 
+  it('with a status that contradicts their end or error are refused', () => {
+    const kept = metaOf(done);
+    const read = (changed: object) => () =>
+      parseStoredTask(JSON.stringify({ ...kept, ...changed }), JSON.stringify(request), null);
+    for (const status of ['submitted', 'working', 'input_required', 'completed', 'cancelled'])
+      expect(read({ status })).toThrow('contradicts');
+    expect(read({ endedAt: null })).toThrow('contradicts');
+    expect(read({ error: null })).toThrow('contradicts');
+    expect(read({ status: 'completed', error: null })).not.toThrow();
+  });
+
   it('that cannot be written now are written later, in order, and that is told once', async () => {
     const files = await TaskFiles.open(dir, log);
     const told: string[] = [];

@@ -549,7 +549,6 @@ export class Task implements ThreadSink {
   private async startTurn(input: TurnInput): Promise<void> {
     const { thread } = this;
     if (!thread) throw new Error(`Task ${this.id} starts a turn without a thread.`);
-    this.endedAt = null;
     this.model = input.model ?? this.model;
     this.reasoning = input.reasoning ?? this.reasoning;
     this.unsaid.begins(input);
@@ -580,7 +579,6 @@ export class Task implements ThreadSink {
   /** A turn starts. Nothing but a message makes a cancelled task work again: one that Codex starts is stopped too. */
   private worksAgain(event: StateEvent): void {
     const wasCancelled = this.state.kind === 'cancelled';
-    this.endedAt = null;
     this.move(event);
     if (wasCancelled) void this.stop({ kind: 'cancelled' });
   }
@@ -670,7 +668,7 @@ export class Task implements ThreadSink {
     const before = this.state;
     this.state = reduce(before, event);
     if (this.state === before) return false;
-    if (this.terminal) this.endedAt = this.parts.now();
+    this.endedAt = this.terminal ? this.parts.now() : null;
     this.changed(true);
     return true;
   }

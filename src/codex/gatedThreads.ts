@@ -26,6 +26,8 @@ const gatedConfig: Readonly<Record<string, unknown>> = {
   'features.browser_use': false,
   'features.computer_use': false,
   'features.hooks': false,
+  // Otherwise `cd x` may lead to a place that is not below the directory of the command.
+  'shell_environment_policy.set.CDPATH': '',
 };
 
 const configResult = z.object({

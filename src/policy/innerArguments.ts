@@ -2,8 +2,10 @@ import { resolve } from 'node:path';
 import type { RequestQuestion } from '../core/pendingRequest';
 import { countLines } from '../core/transcript';
 import type { InnerAction } from './policy';
-import { realPath } from './realPath';
-import { shellWords } from './shellWords';
+import { type PlainCommand, plainCommand } from './plainCommand';
+import { realDirectory, realPath } from './realPath';
+import { runnerOf } from './runners';
+import { commandsIn, nameOf } from './shellWords';
 
 /** Something that Codex wants to do, in the form in which rules look at it. */
 export interface InnerCall {
@@ -55,7 +57,7 @@ function namesProtected(path: string): boolean {
 export function innerCallOf(question: RequestQuestion, cwd: string): InnerCall | undefined {
   switch (question.type) {
     case 'command_approval':
-      return { tool: 'codex/command', ...commandCall(question) };
+      return { tool: 'codex/command', ...commandCall(question, cwd) };
     case 'file_approval':
       return { tool: 'codex/file-change', args: fileArguments(question, cwd) };
     case 'permission_approval': {
@@ -75,35 +77,64 @@ export function innerCallOf(question: RequestQuestion, cwd: string): InnerCall |
 }
 
 /**
- * `program` and `argv` are there for one plain command only, and `programs` when it is certain what runs: so a rule that
- * allows by them never allows what it does not see. For rules that deny there is a reading for each command that may run.
+ * `programs`, `program` and `argv` are there when it is certain what runs, and the last two for one command only: so a rule
+ * that allows by them never allows what it does not see. For rules that restrict there is a reading for each command that may
+ * run, in each directory where it may.
  */
-function commandCall({ command, cwd, reason }: CommandQuestion): Pick<InnerCall, 'args' | 'readings'> {
-  const { commands, suspects, plain, unparsed } = shellWords(command);
-  const [argv] = commands;
-  const common = { command, ...(cwd === '' ? {} : { cwd }), ...reasonOf(reason), unparsed };
-  const programs = [...new Set(commands.flatMap(([program = '']) => program))];
-  const possible = [...new Set([...programs, ...suspects].flatMap((program) => [program, nameOf(program)]))];
-  const readings = [...commands, ...suspects.map((program) => [program])].flatMap((one) => {
-    const names = [...new Set([one[0] ?? '', nameOf(one[0] ?? '')])];
-    return names.map((program) => ({ ...common, programs: possible, program, argv: one }));
-  });
+function commandCall(
+  { command, cwd, reason }: CommandQuestion,
+  taskDirectory: string,
+): Pick<InnerCall, 'args' | 'readings'> {
+  const start = cwd === '' ? taskDirectory : cwd;
+  const plain = plainCommand(command);
+  const directory = plain?.directory ?? null;
+  const moved = directory === null ? start : directoryAfter(directory, start);
+  const certain = plain && moved !== null ? allThatRuns(plain.commands) : undefined;
+  const common = { command, ...reasonOf(reason), unparsed: certain === undefined };
+
+  const possible = [...(certain ?? []), ...commandsIn(command)];
+  const programs = namesIn(possible);
+  const readings = possible.flatMap((argv) =>
+    namesIn([argv]).flatMap((program) =>
+      [...new Set([start, moved ?? start])].map((place) => ({ ...common, cwd: place, programs, program, argv })),
+    ),
+  );
+  if (!certain) return { args: { ...common, cwd: start }, readings };
+  const [only, ...others] = certain;
   const args = {
     ...common,
-    ...(unparsed ? {} : { programs }),
-    ...(plain && argv ? { program: argv[0], argv } : {}),
+    ...(directory === null || plain?.staysThere ? { cwd: moved } : {}),
+    programs: [...new Set(certain.flatMap(([program = '']) => program))],
+    ...(only && others.length === 0 ? { program: only[0], argv: only } : {}),
   };
   return { args, readings };
 }
 
-type CommandQuestion = RequestQuestion & { type: 'command_approval' };
-
-/** `rm` for `/bin/rm`, and `powershell` for `C:\\…\\PowerShell.EXE`. */
-export function nameOf(program: string): string {
-  const name = program.split('/').at(-1) ?? program;
-  const isWindows = /\.(?:exe|cmd|bat|com)$/i.test(name);
-  return isWindows ? (name.split('\\').at(-1) ?? name).slice(0, -4).toLowerCase() : name;
+/** Each program as it is written, and without its path. */
+function namesIn(commands: PlainCommand['commands']): readonly string[] {
+  return [...new Set(commands.flatMap(([program = '']) => [program, nameOf(program)]))];
 }
+
+/** Undefined when one of them runs a program that its arguments do not tell for certain. */
+function allThatRuns(commands: PlainCommand['commands']): PlainCommand['commands'] | undefined {
+  const all = [...commands];
+  // It grows while it is walked.
+  for (const [program = '', ...args] of all) {
+    const runner = runnerOf(nameOf(program));
+    const rest = runner ? runner(args) : [];
+    if (!rest) return undefined;
+    if (rest.length > 0) all.push(rest);
+  }
+  return all;
+}
+
+/** Null where a shell that counts `..` by the name and one that counts it by the place would differ, or nothing is there. */
+function directoryAfter(path: string, base: string): string | null {
+  const real = realDirectory(path, base);
+  return real === realDirectory(resolve(base, path), base) ? real : null;
+}
+
+type CommandQuestion = RequestQuestion & { type: 'command_approval' };
 
 function fileArguments(
   { changes, reason }: RequestQuestion & { type: 'file_approval' },

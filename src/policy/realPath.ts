@@ -1,4 +1,4 @@
-import { lstatSync, realpathSync } from 'node:fs';
+import { lstatSync, realpathSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, isAbsolute, join, parse, sep } from 'node:path';
 
@@ -15,6 +15,16 @@ export function realPath(path: string, base: string): string | null {
   const home = /^~(?=$|[/\\])/.test(path) ? `${homedir()}${path.slice(1)}` : path;
   const absolute = isAbsolute(home) ? home : `${base}${sep}${home}`;
   return absolute.length > pathLimit ? null : follow(absolute);
+}
+
+/** Where a directory really is; null when it is none, or nobody knows where. */
+export function realDirectory(path: string, base: string): string | null {
+  const real = realPath(path, base);
+  try {
+    return real !== null && statSync(real).isDirectory() ? real : null;
+  } catch {
+    return null;
+  }
 }
 
 function follow(absolute: string): string | null {

@@ -81,7 +81,7 @@ it('a call that waits is shown with who asks, and no text of a client can disgui
   });
   expect(row).toMatchObject({ label: 'cancel-task', icon: { id: 'bell-dot' } });
   expect(row.description).toBe(String.raw`waits for you · evil \u{202e} \$(check) · rule "tasks of others"`);
-  expect(row.tooltip?.split('\n')).toEqual([
+  expect(row.tooltip.split('\n')).toEqual([
     String.raw`evil \u{202e} $(check) wants to call cancel-task {"task_id":"a-b-1\nRule"}`,
     'It is not yours.',
   ]);

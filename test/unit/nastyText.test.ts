@@ -17,7 +17,8 @@ import { taskResult } from '../../src/mcp/taskView';
 import { innerCallOf } from '../../src/policy/innerArguments';
 import { evaluate } from '../../src/policy/evaluate';
 import { readPolicy } from '../../src/policy/readPolicy';
-import { shellWords } from '../../src/policy/shellWords';
+import { plainCommand } from '../../src/policy/plainCommand';
+import { commandsIn } from '../../src/policy/shellWords';
 import { parseStoredTask } from '../../src/store/storedTask';
 import { noticeText } from '../../src/ui/notices';
 import { OutputQueue } from '../../src/ui/outputQueue';
@@ -116,7 +117,12 @@ const places: Readonly<Record<string, Place>> = {
     shownEverywhere({ ...base, outputTail: text, finalMessage: text, diff: text, lastCommand: text }),
   'a path': (text) =>
     shownEverywhere({ ...base, changedFiles: [{ path: text, kind: 'update', added: 1, removed: 1 }] }),
-  'a command': (text) => [unwrapShell(`/bin/bash -lc ${text}`), unwrapShell(text), shellWords(text)],
+  'a command': (text) => [
+    unwrapShell(`/bin/bash -lc ${text}`),
+    unwrapShell(text),
+    commandsIn(text),
+    plainCommand(text),
+  ],
   'a command that asks': (text) => {
     const question = command(text, text);
     const { request, task } = asked(question);

@@ -8,7 +8,7 @@ import { letsCommandsRun } from '../../src/codex/execRules';
 import { gatedConfigFor } from '../../src/codex/gatedThreads';
 import type { RpcPeer } from '../../src/codex/rpc';
 import { noInnerGate } from '../../src/core/innerGate';
-import { nameOf } from '../../src/policy/innerArguments';
+import { nameOf } from '../../src/policy/shellWords';
 import { globs } from '../../src/policy/operators';
 import { Counters } from '../../src/policy/counters';
 import { type Action, type Circumstances, type Decision, evaluate } from '../../src/policy/evaluate';

@@ -14,7 +14,7 @@ import type { Log, WorkerSettings } from './core/ports';
 import { TaskManager } from './core/taskManager';
 import { type DoctorOptions, examine, type Finding } from './doctor';
 import { type HttpHost, type McpTransport, startHttpHost } from './mcp/httpHost';
-import { createTools, listedTool } from './mcp/mcpServer';
+import { createTools, listedTool, toolFields } from './mcp/mcpServer';
 import type { Identify } from './mcp/callers';
 import type { TakeRoots } from './mcp/clientRoots';
 import { type SharedCaller, Sharing } from './mcp/sharing';
@@ -22,6 +22,7 @@ import { WindowDoor } from './mcp/windowDoor';
 import { serveStdio } from './mcp/stdioHost';
 import type { StdioClient } from './pipe/stdioClient';
 import { Policies } from './policy/policies';
+import { advicesFor, type Mistake } from './policy/readPolicy';
 import { readRecord } from './process/keeperFiles';
 import { endLeftServer, KeeperHost } from './process/keeperLink';
 import { ProcessRegistry } from './process/processRegistry';
@@ -42,7 +43,10 @@ export type { AuditLine } from './policy/audit';
 export { writeLauncher } from './clients/launcher';
 export { builtInText, scaffoldText } from './policy/builtIn';
 export { type Policies, workspaceFile } from './policy/policies';
-export { readPolicy } from './policy/readPolicy';
+export { type Mistake, readPolicy } from './policy/readPolicy';
+
+/** What is unwise in the text of a policy. */
+export const advicesForPolicy = (text: string): readonly Mistake[] => advicesFor(text, toolFields());
 export { type HttpHost, type McpTransport, newToken, transports as mcpTransports } from './mcp/httpHost';
 
 /** What a person can connect to this window. */

@@ -5,7 +5,7 @@ import { isWithin } from '../base/within';
 import { CallError, invalidArgument } from './errors';
 import type { ApprovalPolicy, ModelInfo, Sandbox, WorkerSettings } from './ports';
 import type { TaskId } from './taskId';
-import type { TaskType } from './taskSnapshot';
+import { type TaskType, taskTypes } from './taskSnapshot';
 
 export interface ContextFile {
   readonly path: string;
@@ -83,9 +83,24 @@ function allowed(roots: readonly string[]): string {
 }
 
 /** The sandbox of a task. Planners and researchers only read unless the caller says otherwise. */
-export function chooseSandbox(request: SpawnRequest, settings: WorkerSettings): Sandbox {
+export function chooseSandbox(request: SpawnRequest, settings: Pick<WorkerSettings, 'sandbox'>): Sandbox {
   const reads = request.taskType === 'planner' || request.taskType === 'researcher';
   return request.sandbox ?? (reads ? 'read-only' : settings.sandbox());
+}
+
+/** What a task of that type is given where its caller names nothing, by the names of spawn-task's fields. */
+export function spawnDefaults(
+  type: unknown,
+  settings: Pick<WorkerSettings, 'roots' | 'sandbox' | 'approvalPolicy'>,
+): Readonly<Record<string, unknown>> {
+  const taskType = taskTypes.find((one) => one === type) ?? 'coder';
+  const [cwd] = settings.roots();
+  return {
+    ...(cwd === undefined ? {} : { cwd }),
+    task_type: taskType,
+    sandbox: chooseSandbox({ prompt: '', taskType }, settings),
+    approval_policy: settings.approvalPolicy(),
+  };
 }
 
 /** Throws `full_access_not_allowed` unless the person switched it on. */

@@ -33,6 +33,7 @@ import {
   assertFullAccess,
   chooseModel,
   chooseSandbox,
+  spawnDefaults,
   resolveCwd,
   type SpawnRequest,
   withContextFiles,
@@ -44,7 +45,7 @@ import { type SpawnCall, SpawnCalls } from './spawnCalls';
 import { type Delivery, type DeliveryMode, Task, type TaskBeginning, type TaskSpec } from './task';
 import { TaskFeed } from './taskFeed';
 import { newTaskId, type TaskId } from './taskId';
-import { isPaused, type TaskSnapshot, taskTypes } from './taskSnapshot';
+import { isPaused, type TaskSnapshot } from './taskSnapshot';
 import { instructionsFor } from './taskTypes';
 import { resetOf, type UsageWindow } from './usageLimits';
 import { meantBy, shuttingDown, type WaitAbout, waitForNews, type WaitQuery, type WaitResult } from './waiting';
@@ -361,17 +362,9 @@ export class TaskManager implements Disposable {
     throw invalidArgument(`depends_on: there is no task "${id}".`, 'Name tasks that were spawned before this one.');
   }
 
-  /** What a task of that type is given where its caller names nothing, by the names of spawn-task's fields. */
+  /** See `spawnDefaults`. */
   defaultsFor(type: unknown): Readonly<Record<string, unknown>> {
-    const { settings } = this.options;
-    const taskType = taskTypes.find((one) => one === type) ?? 'coder';
-    const [cwd] = settings.roots();
-    return {
-      ...(cwd === undefined ? {} : { cwd }),
-      task_type: taskType,
-      sandbox: chooseSandbox({ prompt: '', taskType }, settings),
-      approval_policy: settings.approvalPolicy(),
-    };
+    return spawnDefaults(type, this.options.settings);
   }
 
   /** Says something to a task; see `Task.deliver`. */

@@ -1,11 +1,15 @@
 import { readModel } from '../core/spawnRequest';
-import type { TaskManager } from '../core/taskManager';
 import { defaultWaitMs } from './tools/waitTask';
 
 type Arguments = Readonly<Record<string, unknown>>;
 
+/** Tells what spawn-task takes for what its caller left out. */
+export interface SpawnDefaults {
+  defaultsFor(type: unknown): Arguments;
+}
+
 /** What a call will do, as the rules of a policy see it: with the defaults of fields that the caller left out. */
-export function judgedArguments(tool: string, args: Arguments, tasks: TaskManager): Arguments {
+export function judgedArguments(tool: string, args: Arguments, tasks: SpawnDefaults): Arguments {
   switch (tool) {
     case 'spawn-task':
       return { ...tasks.defaultsFor(args.task_type), isolation: 'none', ...withModel(args) };

@@ -65,6 +65,16 @@ export function createTools(): readonly Tool[] {
   return [spawnTaskTool, waitTaskTool, respondTaskTool, messageTaskTool, cancelTaskTool];
 }
 
+/** The fields of each tool, each with the values that it may have; null where any may. */
+export function toolFields(): ReadonlyMap<string, ReadonlyMap<string, readonly unknown[] | null>> {
+  return new Map(
+    createTools().map(({ name, inputSchema }) => {
+      const fields = Object.entries(inputSchema.properties ?? {});
+      return [name, new Map(fields.map(([field, schema]) => [field, (schema as { enum?: unknown[] }).enum ?? null]))];
+    }),
+  );
+}
+
 /** Bytes of a call's arguments as JSON: a prompt and a message of a million characters fit. */
 const argumentsLimit = 7 * 1024 * 1024;
 

@@ -84,6 +84,33 @@ tools:
   # Waiting is how an agent listens: a limit here makes it poll.
   wait-task:
     rules: []
+
+  # Inside a task. With any of these rules everything that Codex does in a task is judged. A change below .codex, .codex-worker
+  # or .git goes to you whatever the rules say. Remove the "# " to use them.
+  # codex/command:
+  #   rules:
+  #     - name: not understood
+  #       action: require_approval
+  #       reason: It cannot be told what this command runs.
+  #       conditions: [{ path: args.unparsed, op: eq, value: true }]
+  #     - name: reading
+  #       action: allow
+  #       conditions: [{ path: args.programs, op: in, value: [ls, cat, head, tail, wc, pwd, echo, grep] }]
+  #     - name: tests
+  #       action: allow
+  #       conditions: [{ path: args.command, op: in, value: [npm test, npm run lint] }]
+  # codex/file-change:
+  #   rules:
+  #     - name: files that run something
+  #       action: require_approval
+  #       reason: An editor, a shell or an agent does what stands in it.
+  #       conditions:
+  #         - path: args.paths
+  #           op: glob
+  #           value: ['**/.vscode/**', '**/.envrc', '**/AGENTS.md', '**/.github/**', '**/package.json', '**/Makefile']
+  #     - name: sources
+  #       action: allow
+  #       conditions: [{ path: args.paths, op: under, value: [src, test] }]
 `;
 
 export const builtIn: Policy = policyOf(builtInText);

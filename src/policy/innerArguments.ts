@@ -59,7 +59,7 @@ export function innerCallOf(question: RequestQuestion, cwd: string): InnerCall |
     case 'command_approval':
       return { tool: 'codex/command', ...commandCall(question, cwd) };
     case 'file_approval':
-      return { tool: 'codex/file-change', args: fileArguments(question, cwd) };
+      return { tool: 'codex/file-change', ...fileCall(question, cwd) };
     case 'permission_approval': {
       const { permissions, reason } = question;
       return { tool: 'codex/permissions', args: { permissions, ...reasonOf(reason) } };
@@ -136,20 +136,23 @@ function directoryAfter(path: string, base: string): string | null {
 
 type CommandQuestion = RequestQuestion & { type: 'command_approval' };
 
-function fileArguments(
+/** For rules that restrict there is another reading, with the places where the paths lead. */
+function fileCall(
   { changes, reason }: RequestQuestion & { type: 'file_approval' },
   cwd: string,
-): InnerCall['args'] {
+): Pick<InnerCall, 'args' | 'readings'> {
   const counts = changes.map(countLines);
-  return {
-    paths: changes.flatMap(({ path, movedTo }) =>
-      [path, ...(movedTo ? [movedTo] : [])].map((one) => resolve(cwd, one)),
-    ),
+  const paths = changes
+    .flatMap(({ path, movedTo }) => (movedTo === undefined ? [path] : [path, movedTo]))
+    .map((one) => resolve(cwd, one));
+  const args = {
+    paths,
     kinds: changes.map(({ kind }) => kind),
     added_lines: counts.reduce((sum, { added }) => sum + added, 0),
     removed_lines: counts.reduce((sum, { removed }) => sum + removed, 0),
     ...reasonOf(reason),
   };
+  return { args, readings: [{ ...args, paths: paths.map((path) => realPath(path, cwd) ?? path) }] };
 }
 
 function reasonOf(reason: string | null): { readonly reason?: string } {

@@ -11,7 +11,8 @@ import { builtIn, policyOf } from './builtIn';
 import { Counters } from './counters';
 import { type Policy, ruleCount } from './policy';
 import { PolicyFile, summaryOf } from './policyFile';
-import { PolicyGate, type PolicyGateOptions, userPolicy } from './policyGate';
+import { PolicyGate, type PolicyGateOptions } from './policyGate';
+import { userPolicy } from './verdicts';
 
 export interface PoliciesOptions extends Pick<
   PolicyGateOptions,

@@ -11,9 +11,11 @@ import { type Approval, Approvals, type Outcome } from './approvals';
 import type { AuditEvent } from './audit';
 import type { Counters } from './counters';
 import { type Action, type Circumstances, type Decision, evaluate, type Increment, type TaskFacts } from './evaluate';
-import { type InnerCall, innerCallOf, isPlain, protectedPathOf } from './innerArguments';
-import { hasInnerRules, isHidden, type Policy, type Rule } from './policy';
+import { innerCallOf } from './innerArguments';
+import { judgeInner } from './innerJudge';
+import { hasInnerRules, isHidden, type Policy } from './policy';
 import { realPath } from './realPath';
+import { namesOf, namesOfAsking, strictest, type Verdict } from './verdicts';
 
 export interface PolicyGateOptions {
   /** The policies that apply at once, by a name that stays; read at each call. */
@@ -40,15 +42,7 @@ const defaultSilentWaitMs = 45_000;
 const rounds = 20;
 const sessionLimit = 1_000;
 
-/** The name of the user's policy among those that apply. */
-export const userPolicy = 'user';
-
 type Asking = Decision & { kind: 'ask' };
-interface Verdict {
-  readonly policy: string;
-  readonly decision: Decision;
-}
-
 /** Judges every call of a tool by all policies at once: the strictest answer wins. */
 export class PolicyGate implements ToolGate, InnerGate, Disposable {
   private readonly owned = new DisposableStore();
@@ -136,6 +130,16 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
     return strictest(this.decide(this.actionOf(call), call.caller)).decision;
   }
 
+  /** What each policy says of the wait of a call; see `GatedCall`. Nothing is counted. */
+  judgeWait({
+    waits = {},
+    judged,
+    ...call
+  }: Pick<GatedCall, 'tool' | 'args' | 'judged' | 'caller' | 'waits'>): Decision {
+    const wait = { ...call, tool: 'wait-task', args: waits ?? {} };
+    return strictest(this.decide(this.waitActionOf(wait, judged ?? call.args), call.caller)).decision;
+  }
+
   dispose(): void {
     this.owned.dispose();
   }
@@ -149,14 +153,13 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
   }
 
   judge(question: RequestQuestion, task: InnerTask): InnerVerdict {
-    const call = innerCallOf(question, task.cwd);
-    if (!call) return { kind: 'silent' };
+    const policies = this.options.policies();
     const facts = this.options.factsOf(task.id, task.spawnedBy) ?? {};
-    const verdicts = this.decide({ ...call, tasks: [facts] }, task.spawnedBy);
-    const said = innerVerdict(verdicts);
-    const isSeen = isPlain(question) && !(call.args.unparsed === true && looksPast(verdicts));
-    const decided: InnerVerdict = said.kind === 'accept' && !isSeen ? { kind: 'silent' } : said;
-    const verdict = this.forPerson(call, question, task.cwd, decided) ?? decided;
+    const judged = judgeInner(question, task.cwd, policies, (call) =>
+      this.decide({ ...call, tasks: [facts] }, task.spawnedBy),
+    );
+    if (!judged) return { kind: 'silent' };
+    const { call, verdicts, verdict } = judged;
     if (verdict.kind === 'accept') this.count(verdicts, task.spawnedBy);
     const decision = innerDecisions[verdict.kind];
     if (decision && verdict.kind !== 'silent') {
@@ -165,27 +168,6 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
       this.options.audit({ ...about, decision, rule: verdict.rule, by: 'policy', tasks: [task.id] });
     }
     return verdict;
-  }
-
-  /** What is reserved for the person whatever rules accept; undefined for anything else. */
-  private forPerson(
-    { tool, args }: InnerCall,
-    question: RequestQuestion,
-    cwd: string,
-    { kind }: InnerVerdict,
-  ): InnerVerdict | undefined {
-    const path = kind === 'decline' || !this.holds ? undefined : protectedPathOf(question, cwd);
-    if (path !== undefined) {
-      const reason = `It changes ${path}, which decides what is done next: no rule accepts that.`;
-      return { kind: 'person', rule: 'protected places', reason };
-    }
-    if (kind !== 'silent' || args.unparsed !== true) return undefined;
-    // What cannot be understood may run what a rule restricts: only the person can say that it does not.
-    const rules = [...this.options.policies().values()].flatMap(({ tools }) => tools.get(tool) ?? []);
-    const rule = rules.find(restrictsPrograms);
-    if (!rule) return undefined;
-    const reason = `It could not be understood what this command runs, and rule "${rule.name}" restricts programs.`;
-    return { kind: 'person', rule: rule.name, reason };
   }
 
   noteAccepted(question: RequestQuestion, task: InnerTask): void {
@@ -356,56 +338,10 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
 /** A rule on how long a wait may take says nothing about what may be seen. */
 const leastWait = { until: 'any', timeout_ms: 0 };
 
-/** The rules that say no, or want a person. */
-function namesOf(verdicts: readonly Verdict[]): string | null {
-  const { decision } = strictest(verdicts);
-  if (decision.kind === 'deny') return decision.rule;
-  return decision.kind === 'ask' ? decision.rule.name : null;
-}
-
 const innerDecisions = { silent: null, accept: 'allowed', decline: 'denied', person: 'asked' } as const;
-
-/** Whether the rule that accepts a command looks neither at its text nor at whether it could be understood. */
-function looksPast(verdicts: readonly Verdict[]): boolean {
-  const decision = verdicts.find(({ policy }) => policy === userPolicy)?.decision;
-  const rule = decision?.kind === 'allow' ? decision.rule : null;
-  const looked = ['command', 'unparsed'];
-  return !rule?.conditions.some(({ source, path: [first = ''] }) => source === 'args' && looked.includes(first));
-}
-
-function restrictsPrograms({ action, conditions }: Rule): boolean {
-  const looked = ['programs', 'program', 'argv'];
-  const looks = conditions.some(({ source, path: [first = ''] }) => source === 'args' && looked.includes(first));
-  return looks && (action === 'deny' || action === 'require_approval');
-}
-
-/** Only the user's own policy can accept; a workspace can but tighten. */
-function innerVerdict(verdicts: readonly Verdict[]): InnerVerdict {
-  const { decision } = strictest(verdicts);
-  if (decision.kind === 'deny') return { kind: 'decline', rule: decision.rule, reason: decision.reason };
-  if (decision.kind === 'ask') return { kind: 'person', rule: decision.rule.name, reason: decision.rule.reason ?? '' };
-  const allowing = verdicts.find(({ policy }) => policy === userPolicy)?.decision;
-  const rule = allowing?.kind === 'allow' ? allowing.rule : null;
-  return rule ? { kind: 'accept', rule: rule.name, reason: rule.reason ?? '' } : { kind: 'silent' };
-}
-
-const order = ['deny', 'ask', 'allow'] as const;
-
-/** The strictest of several; the first of equals. Nothing said is allowed. */
-function strictest(verdicts: readonly Verdict[]): Verdict {
-  const byKind = order.map((kind) => verdicts.find(({ decision }) => decision.kind === kind));
-  return (
-    byKind.find((one) => one !== undefined) ?? { policy: '', decision: { kind: 'allow', rule: null, increments: [] } }
-  );
-}
 
 function incrementsOf(decision: Decision): readonly Increment[] {
   return decision.kind === 'deny' ? [] : decision.increments;
-}
-
-function namesOfAsking(verdicts: readonly Verdict[]): string {
-  const rules = verdicts.flatMap(({ decision }) => (decision.kind === 'ask' ? decision.rules : []));
-  return rules.map(({ name }) => name).join(', ');
 }
 
 /** Of everything that wants the approval: of which policy it is, and what it says. */

@@ -83,9 +83,9 @@ export const policySchema = z.strictObject({
   unseen: z.enum(['refuse', 'allow']).optional(),
   tools: z.record(z.string().min(1), toolSchema.nullable()).optional(),
 });
-type PolicyText = z.infer<typeof policySchema>;
-type RuleText = z.infer<typeof ruleSchema>;
-type ConditionText = z.infer<typeof conditionSchema>;
+export type PolicyText = z.infer<typeof policySchema>;
+export type RuleText = z.infer<typeof ruleSchema>;
+export type ConditionText = z.infer<typeof conditionSchema>;
 
 const defaultApprovalMs = 10 * 60_000;
 

@@ -1,7 +1,8 @@
 import { type Document, isMap, isScalar, LineCounter, parseDocument, visit } from 'yaml';
 import type { z } from 'zod';
 import type { Policy } from './policy';
-import { compilePolicy, type Path, policySchema } from './policySchema';
+import { adviseOn, type KnownTools } from './policyAdvice';
+import { compilePolicy, type Complain, type Path, policySchema, type PolicyText } from './policySchema';
 
 /** What is wrong with a policy file, and where: lines and columns from 1. */
 export interface Mistake {
@@ -26,6 +27,19 @@ const mistakeLimit = 100;
 
 /** Reads the text of a policy file, in Intercept's dialect or the short one. Never throws. */
 export function readPolicy(text: string): ReadPolicy {
+  return read(text, () => undefined);
+}
+
+/** What is unwise in the text of a policy file without mistakes; see `adviseOn`. */
+export function advicesFor(text: string, tools: KnownTools): readonly Mistake[] {
+  const advices: Mistake[] = [];
+  read(text, (file, told) => adviseOn(file, tools, told(advices)));
+  return advices.sort((a, b) => a.line - b.line || a.column - b.column);
+}
+
+type Teller = (into: Mistake[]) => Complain;
+
+function read(text: string, onGood: (file: PolicyText, teller: Teller) => void): ReadPolicy {
   const mistakes: Mistake[] = [];
   if (text.length > policyLimit) {
     return { mistakes: [mistakeAt('', [0, 0], null, `has more than ${policyLimit} bytes, which is the most`)] };
@@ -38,17 +52,20 @@ export function readPolicy(text: string): ReadPolicy {
     mistakes.push(mistakeAt('', pos, lines, message.split('\n', 1)[0] ?? message));
   }
   if (mistakes.length > 0) return { mistakes };
-  const complain = (path: Path, message: string, key?: string): void => {
+  const teller: Teller = (into) => (path, message, key) => {
     // Each is looked for in the whole text.
-    if (mistakes.length >= mistakeLimit) return;
+    if (into.length >= mistakeLimit) return;
     const named = key === undefined || path.at(-1) === key ? path : [...path, key];
-    mistakes.push(mistakeAt(nameOf(named), rangeOf(document, named, key !== undefined), lines, message));
+    into.push(mistakeAt(nameOf(named), rangeOf(document, named, key !== undefined), lines, message));
   };
+  const complain = teller(mistakes);
   const parsed = policySchema.safeParse(contentOf(document, complain));
   if (!parsed.success) parsed.error.issues.forEach((issue) => explain(issue, complain));
   if (!parsed.success || mistakes.length > 0) return { mistakes };
   const policy = compilePolicy(parsed.data, complain);
-  return mistakes.length === 0 ? { policy } : { mistakes };
+  if (mistakes.length > 0) return { mistakes };
+  onGood(parsed.data, teller);
+  return { policy };
 }
 
 /** Keys that stand twice in one map. */

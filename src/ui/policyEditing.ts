@@ -3,7 +3,15 @@ import { dirname, join } from 'node:path';
 import * as vscode from 'vscode';
 import { userPolicyPath } from '../base/userDirs';
 import { DisposableStore } from '../core/disposable';
-import { builtInText, type Policies, readPolicy, scaffoldText, workspaceFile } from '../worker';
+import {
+  advicesForPolicy,
+  builtInText,
+  type Mistake,
+  type Policies,
+  readPolicy,
+  scaffoldText,
+  workspaceFile,
+} from '../worker';
 import { SettingId } from './ids';
 import { policyPath, settings } from './settings';
 
@@ -79,17 +87,16 @@ export class PolicyEditing implements vscode.Disposable {
   private look(document: vscode.TextDocument): void {
     const { fsPath } = document.uri;
     if (fsPath !== policyPath() && !fsPath.endsWith(workspaceFile)) return;
-    const found = readPolicy(document.getText()).mistakes ?? [];
-    this.mistakes.set(
-      document.uri,
-      found.map(({ line, column, endLine, endColumn, path, message }) => {
-        const range = new vscode.Range(line - 1, column - 1, endLine - 1, endColumn - 1);
-        return new vscode.Diagnostic(
-          range,
-          path === '' ? message : `${path}: ${message}`,
-          vscode.DiagnosticSeverity.Error,
-        );
-      }),
-    );
+    const text = document.getText();
+    const { Error: error, Warning: warning } = vscode.DiagnosticSeverity;
+    const mistakes = (readPolicy(text).mistakes ?? []).map((one) => diagnosticOf(one, error));
+    const advices = advicesForPolicy(text).map((one) => diagnosticOf(one, warning));
+    this.mistakes.set(document.uri, [...mistakes, ...advices]);
   }
+}
+
+function diagnosticOf(found: Mistake, severity: vscode.DiagnosticSeverity): vscode.Diagnostic {
+  const { line, column, endLine, endColumn, path, message } = found;
+  const range = new vscode.Range(line - 1, column - 1, endLine - 1, endColumn - 1);
+  return new vscode.Diagnostic(range, path === '' ? message : `${path}: ${message}`, severity);
 }

@@ -313,6 +313,14 @@ it('a mistake in a policy shows where it is, and the policy before it stays', as
   await workbench.page.locator('.tab.active', { hasText: 'policy.yaml' }).waitFor();
   await workbench.page.locator('.editor-instance .monaco-editor.focused').waitFor();
   await workbench.page.keyboard.press('Control+Home');
+  await workbench.page.keyboard.type('hide: [wait]\n');
+  await workbench.page.locator('.squiggly-warning').first().waitFor();
+  await workbench.palette('Problems: Focus on Problems View');
+  await workbench.page.locator('.markers-panel', { hasText: 'there is no tool "wait"' }).waitFor();
+  await workbench.still();
+  await workbench.shot('policy advice');
+  await workbench.page.locator('.editor-instance .monaco-editor .view-line').first().click();
+  await workbench.page.keyboard.press('Control+Home');
   await workbench.page.keyboard.type('rule: one\n');
   await workbench.page.locator('.squiggly-error').first().waitFor();
   await workbench.page.keyboard.press('Control+S');

@@ -236,6 +236,43 @@ describe('over stdio', () => {
     expect(await test('wait-task', '{}')).toEqual({ code: 0, out: 'allow, by no rule' });
     expect(await test('wait-task', '[]')).toMatchObject({ code: 1, out: '--args [] is no JSON object.' });
     expect(await program('policy', 'test', policy)).toMatchObject({ code: 1 });
+    await writeFile(
+      policy,
+      `tools:
+  codex/command:
+    rules:
+      - {action: deny, conditions: [{path: args.programs, op: contains, value: rm}]}
+      - {action: allow, conditions: [{path: args.programs, op: in, value: [ls, npm]}]}
+  spawn-task: {rules: [{action: deny, reason: Not here., conditions: [{path: args.sandbox, op: eq, value: workspace-write}]}]}
+  wait-task: {rules: [{action: deny, reason: No waiting.}]}
+`,
+    );
+    const warned = await program('policy', 'validate', policy);
+    expect(warned).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('4 rules, no mistakes, 2 warnings') as string,
+    });
+    expect(warned.out).toContain(`${policy}:5:`);
+    expect(warned.out).toContain('warning: npm can run other programs');
+    const command = async (text: string): Promise<string> =>
+      (await test('codex/command', JSON.stringify({ command: text }))).out;
+    expect(await command('npm test | ls')).toBe('allow, by rule "codex/command[1]"');
+    expect(await command('cat x')).toBe('ask as usual, by no rule');
+    expect(await command('sudo rm x')).toMatch(/^deny, by rule "codex\/command\[0\]"/);
+    expect(await command('ls $X')).toMatch(/^ask a person, by rule "codex\/command\[0\]": It could not be understood/);
+    expect(await test('codex/command', '{}')).toMatchObject({
+      code: 1,
+      out: expect.stringContaining('needs --args') as string,
+    });
+    // What is judged is what will run: with defaults, and the wait beside the call.
+    expect(await test('spawn-task', '{"prompt": "x"}')).toEqual({
+      code: 1,
+      out: expect.stringContaining('Not here.') as string,
+    });
+    expect(await test('spawn-task', '{"prompt": "x", "task_type": "planner", "wait_ms": 5}')).toEqual({
+      code: 0,
+      out: 'allow, by no rule\nits wait, as a call of wait-task: deny, by rule "wait-task[0]": No waiting.',
+    });
     expect(await program('policy', 'forget')).toMatchObject({
       code: 1,
       out: expect.stringMatching(/^Unknown command/) as string,

@@ -399,6 +399,61 @@ describe('what Codex wants to do inside a task', () => {
     await open('tools: {}');
   });
 
+  describe('by the policy that README shows', () => {
+    beforeEach(async () => {
+      const readme = await readFile(join(import.meta.dirname, '../../README.md'), 'utf8');
+      const [text] = [...readme.matchAll(/^ *```yaml\n([\s\S]*?)^ *```$/gm)].flatMap(([, one = '']) =>
+        one.includes('codex/command') ? [one] : [],
+      );
+      await open(text ?? '');
+      await mkdir(join(dir, 'src', 'deep'), { recursive: true });
+      await mkdir(join(dir, '.codex'));
+      await symlink(join(dir, '.codex'), join(dir, 'src', 'conf'));
+      await symlink('/tmp', join(dir, 'src', 'out'));
+    });
+
+    it.each([
+      ['ls src', 'accept'],
+      ['cat a.txt | grep -n x 2>/dev/null', 'accept'],
+      ['npm test', 'accept'],
+      ['npm run lint', 'accept'],
+      ['git push', 'decline'],
+      ['git  push', 'decline'],
+      ['/usr/bin/git -C . push origin', 'decline'],
+      ['ls && git push', 'decline'],
+      ['A=1 git push', 'decline'],
+      ['sh -c "git push"', 'decline'],
+      ['git status', 'silent'],
+      ['npm exec -c "touch pwned"', 'silent'],
+      ['npm test; touch pwned', 'silent'],
+      ['npm test --script-shell=./x', 'silent'],
+      ['rg --pre ./x y', 'silent'],
+      ['ls; touch pwned', 'silent'],
+      ['./ls', 'silent'],
+      ['ls $(touch pwned)', 'person'],
+      ['ls > pwned', 'person'],
+      ['ls "`touch pwned`"', 'person'],
+      ['$X push', 'person'],
+      ['g$()it push', 'person'],
+    ])('%s: %s', (command, kind) => {
+      expect(gate.judge({ ...ls, command }, { ...task, cwd: dir }).kind).toBe(kind);
+    });
+
+    it.each([
+      ['src/a.ts', 'accept'],
+      ['src/../src/deep/b.ts', 'accept'],
+      ['package.json', 'silent'],
+      ['src/../package.json', 'silent'],
+      ['src/out/x', 'silent'],
+      ['src/conf/config.toml', 'person'],
+      ['.codex-worker/policy.yaml', 'person'],
+      ['src/.git/hooks/x', 'person'],
+    ])('a change of %s: %s', (path, kind) => {
+      const question = { type: 'file_approval', changes: [{ path, kind: 'add', patch: 'x' }], reason: null } as const;
+      expect(gate.judge(question, { ...task, cwd: dir }).kind).toBe(kind);
+    });
+  });
+
   it('is not accepted in a directory that decides what is done next', async () => {
     await open('tools: {codex/file-change: {rules: [{action: allow}]}}');
     const change = (path: string) =>

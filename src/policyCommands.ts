@@ -54,6 +54,8 @@ export async function testPolicy(path: string, { tool, args, session }: PolicyTe
     onDidChangePolicies: () => new DisposableStore(),
     counters: () => counters,
     audit: () => undefined,
+    recorded: () => Promise.resolve(true),
+    canRecord: () => true,
     base: () => base,
     factsOf: () => undefined,
     taskIds: () => [],
@@ -174,7 +176,7 @@ export async function showAudit(stateDir: string): Promise<number> {
 export async function checkAudit(stateDir: string): Promise<number> {
   const { lines, broken } = await verifyAudit(stateDir);
   const text = broken
-    ? `${broken.file}:${broken.line}: this line does not follow from the one before it: something is missing or was changed`
+    ? `${broken.file}${broken.line === 0 ? '' : `:${broken.line}`}: ${broken.why}`
     : `${lines} lines, each follows from the one before it`;
   process.stdout.write(`${text}\n`);
   return broken ? 1 : 0;

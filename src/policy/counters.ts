@@ -14,7 +14,7 @@ interface Aligned {
 }
 
 interface Hit {
-  readonly at: number;
+  at: number;
   readonly by: number;
 }
 
@@ -34,6 +34,8 @@ export class Counters {
   private readonly aligned = new Map<string, Aligned>();
   private readonly sliding = new Map<string, { readonly seconds: number; hits: Hit[] }>();
   private readonly now: () => number;
+  /** Changes with everything that is counted or taken back. */
+  revision = 0;
 
   constructor(now: () => number = Date.now) {
     this.now = now;
@@ -42,7 +44,7 @@ export class Counters {
   valueOf(scope: string, counter: string, caller: string): number {
     const name = `${scope}.${counter}`;
     const aligned = this.aligned.get(name);
-    if (aligned) return this.startOf(aligned.unit) > aligned.start ? 0 : aligned.value;
+    if (aligned) return this.startNow(aligned) > aligned.start ? 0 : aligned.value;
     return this.hitsOf(`${name} ${caller}`).reduce((sum, { by }) => sum + by, 0);
   }
 
@@ -60,18 +62,22 @@ export class Counters {
   /** Counts; the result takes it back, once. Look for room and count in one go: nothing may come in between. */
   add({ scope, counter, window }: CounterUse, by: number, caller: string): () => void {
     const name = `${scope}.${counter}`;
+    this.revision++;
     return window.kind === 'aligned'
       ? this.addAligned(name, window.unit, by)
       : this.addSliding(`${name} ${caller}`, window, by);
   }
 
   private addAligned(name: string, unit: WindowUnit, by: number): () => void {
-    const start = this.startOf(unit);
     const known = this.aligned.get(name);
+    const start = known?.unit === unit ? this.startNow(known) : this.startOf(unit);
     const current = known?.unit === unit && known.start >= start ? known : { start, unit, value: 0 };
     current.value += by;
     this.aligned.set(name, current);
-    return once(() => (current.value = Math.max(0, current.value - by)));
+    return once(() => {
+      this.revision++;
+      current.value = Math.max(0, current.value - by);
+    });
   }
 
   private addSliding(key: string, { seconds }: CounterWindow & { kind: 'sliding' }, by: number): () => void {
@@ -82,6 +88,7 @@ export class Counters {
     this.sliding.set(key, { seconds, hits });
     if (this.sliding.size > slidingLimit) this.sliding.delete(this.sliding.keys().next().value ?? '');
     return once(() => {
+      this.revision++;
       const entry = this.sliding.get(key);
       if (entry) entry.hits = entry.hits.filter((one) => one !== hit);
     });
@@ -90,9 +97,20 @@ export class Counters {
   private hitsOf(key: string): readonly Hit[] {
     const entry = this.sliding.get(key);
     if (!entry) return [];
-    const since = this.now() - entry.seconds * 1_000;
-    entry.hits = entry.hits.filter(({ at }) => at > since);
+    const now = this.now();
+    const windowMs = entry.seconds * 1_000;
+    // What was counted by a clock that had jumped ahead counts from now.
+    entry.hits = entry.hits
+      .map((hit) => (hit.at > now + windowMs ? Object.assign(hit, { at: now }) : hit))
+      .filter(({ at }) => at > now - windowMs);
     return entry.hits;
+  }
+
+  /** The start of the window that is now. One that a clock began which had jumped ahead begins now, with what it counted. */
+  private startNow(entry: Aligned): number {
+    const start = this.startOf(entry.unit);
+    if (entry.start > start + unitMs[entry.unit]) entry.start = start;
+    return start;
   }
 
   private startOf(unit: WindowUnit): number {

@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { z } from 'zod';
 import { writePrivate } from '../base/privateFile';
 import { readText } from '../base/readText';
@@ -34,6 +35,8 @@ export const workspaceFile = join('.codex-worker', 'policy.yaml');
 const countersFile = 'policy-counters.json';
 const countersLimit = 16 * 1024 * 1024;
 const saveEveryMs = 200;
+/** A disk that takes longer to write a decision counts as one that does not, in ms. */
+const recordLimitMs = 5_000;
 
 const nothing = policyOf('');
 
@@ -52,6 +55,8 @@ export class Policies implements Disposable {
   private files = new Map<string, { readonly file: PolicyFile; readonly listener: Disposable }>();
   private readonly counters = new Map<string, Counters>();
   private saving: NodeJS.Timeout | undefined;
+  private savingNow: Promise<boolean> = Promise.resolve(true);
+  private savedRevision = 0;
   private readonly options: PoliciesOptions;
 
   private constructor(options: PoliciesOptions, audit: AuditTrail) {
@@ -69,6 +74,8 @@ export class Policies implements Disposable {
         },
         base: () => options.roots()[0] ?? options.stateDir,
         settled: () => this.settled(),
+        recorded: () => Promise.race([this.keep(), delay(recordLimitMs, false, { ref: false })]),
+        canRecord: () => audit.works,
       }),
     );
     this.look();
@@ -107,7 +114,7 @@ export class Policies implements Disposable {
   /** Writes what is left. */
   async close(): Promise<void> {
     await this.save();
-    await this.audit.flush();
+    await this.audit.close();
     this.dispose();
   }
 
@@ -192,15 +199,31 @@ export class Policies implements Disposable {
     }
   }
 
-  private async save(): Promise<void> {
+  /** Writes what was decided and counted until now; false when that cannot be. */
+  private async keep(): Promise<boolean> {
+    const [isRecorded, isCounted] = await Promise.all([this.audit.flush(), this.save()]);
+    return isRecorded && isCounted;
+  }
+
+  /** Whether what was counted until now is on the disk. One writes for all that came meanwhile. */
+  private save(): Promise<boolean> {
     clearTimeout(this.saving);
     this.saving = undefined;
+    return (this.savingNow = this.savingNow.then(() => this.saveNow()));
+  }
+
+  private async saveNow(): Promise<boolean> {
+    const revision = [...this.counters.values()].reduce((sum, counters) => sum + counters.revision, 0);
+    if (revision === this.savedRevision) return true;
     const path = join(this.options.stateDir, countersFile);
     const stored = Object.fromEntries([...this.counters].map(([policy, counters]) => [policy, counters.save()]));
     try {
       await writePrivate(path, JSON.stringify(stored));
+      this.savedRevision = revision;
+      return true;
     } catch (error) {
       this.options.log('warn', `What the policy counts cannot be kept: ${messageOf(error)}`);
+      return false;
     }
   }
 }

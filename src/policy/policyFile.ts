@@ -3,7 +3,7 @@ import { readText, readTextWithin } from '../base/readText';
 import type { Disposable } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { messageOf } from '../core/errors';
-import { everyTool, innerActions, type Policy, type Rule } from './policy';
+import { everyTool, innerActions, type Policy, type Rule, ruleCount } from './policy';
 import { describeMistake, type Mistake, policyLimit, readPolicy } from './readPolicy';
 
 export interface PolicyFileOptions {
@@ -15,8 +15,12 @@ export interface PolicyFileOptions {
 }
 
 /** A change takes effect within half a second: this often the file is looked at, in ms. */
-const lookEveryMs = 200;
-const lookAgainMs = 100;
+const lookEveryMs = 100;
+/** A writer may be in the middle of it: what is shorter, or has no rules, is believed when it is still so after this time. */
+const shorterMs = 100;
+const noRulesMs = 400;
+/** What is empty or gone may come back: editors and tools write that way. */
+const emptyMs = 1_000;
 
 /**
  * One policy file and what it says now. While it is bad the last good policy stays in force; until it has been read, and when
@@ -26,8 +30,9 @@ export class PolicyFile implements Disposable {
   private current: Policy;
   private found: readonly Mistake[] = [];
   private text: string | null = null;
-  /** What was there at the last look. */
-  private seen: string | null = null;
+  /** What is not believed yet, and since when, in ms of `performance.now()`. */
+  private doubted: { readonly text: string | null; readonly since: number } | null = null;
+  private wasRead = false;
   private lookingAgain: NodeJS.Timeout | undefined;
   private looking: Promise<void>;
   private disposed = false;
@@ -85,29 +90,47 @@ export class PolicyFile implements Disposable {
     const { path, missing, within } = this.options;
     try {
       const text = await (within === null ? readText(path, policyLimit) : readTextWithin(within, path, policyLimit));
+      if (text === null && !missing) throw new Error('there is no such file');
+      if (this.wasRead && text === this.text && this.found.length === 0) {
+        this.doubted = null;
+        return false;
+      }
+      if (this.isDoubtful(text)) return false;
+      this.text = text;
       if (text === null) {
-        if (!missing) throw new Error('there is no such file');
-        this.text = null;
         const isNew = this.current !== missing;
-        this.current = missing;
+        this.current = missing ?? this.current;
         this.found = [];
         return isNew;
       }
-      if (text === this.text) return false;
-      // A writer may be in the middle of it: what is shorter is believed when it is still so at the next look.
-      if (text !== this.seen && text.length < (this.text?.length ?? 0)) {
-        this.seen = text;
-        this.lookingAgain = setTimeout(this.onLook, lookAgainMs).unref();
-        return false;
-      }
-      this.text = text;
       this.take(text);
       return true;
     } catch (error) {
-      this.text = null;
       this.found = [{ ...fileStart, message: `cannot be read: ${messageOf(error)}` }];
       return before[0]?.message !== this.found[0]?.message;
     }
+  }
+
+  /** Whether it has to be looked at again before it counts. */
+  private isDoubtful(text: string | null): boolean {
+    const waitMs = this.wasRead ? this.doubtMs(text) : 0;
+    this.wasRead = true;
+    if (waitMs === 0) return false;
+    const now = performance.now();
+    if (this.doubted?.text !== text) this.doubted = { text, since: now };
+    const { since } = this.doubted;
+    if (now - since >= waitMs) return false;
+    clearTimeout(this.lookingAgain);
+    this.lookingAgain = setTimeout(this.onLook, waitMs - (now - since) + 1).unref();
+    return true;
+  }
+
+  private doubtMs(text: string | null): number {
+    const hadRules = restricts(this.current);
+    if (hadRules && (text ?? '').replace(/^\s*#.*$/gm, '').trim() === '') return emptyMs;
+    const { policy } = text === null ? {} : readPolicy(text);
+    if (hadRules && policy && !restricts(policy)) return noRulesMs;
+    return (text ?? '').length < (this.text ?? '').length ? shorterMs : 0;
   }
 
   private take(text: string): void {
@@ -115,6 +138,10 @@ export class PolicyFile implements Disposable {
     this.found = mistakes;
     if (policy) this.current = policy;
   }
+}
+
+function restricts(policy: Policy): boolean {
+  return ruleCount(policy) > 0 || policy.hide.size > 0 || policy.default === 'deny';
 }
 
 const fileStart = { line: 1, column: 1, endLine: 1, endColumn: 1, path: '' } as const;

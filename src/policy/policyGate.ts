@@ -23,6 +23,10 @@ export interface PolicyGateOptions {
   readonly onDidChangePolicies: (listener: () => void) => Disposable;
   readonly counters: (policy: string) => Counters;
   readonly audit: (event: AuditEvent) => void;
+  /** Resolves when everything that was decided and counted is on the disk; to false when it is not in time, or cannot be. */
+  readonly recorded: () => Promise<boolean>;
+  /** Whether decisions can be written. */
+  readonly canRecord: () => boolean;
   /** Where relative paths begin. */
   readonly base: () => string;
   /** What rules may know of a task; undefined when there is none. */
@@ -89,6 +93,7 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
       giveBackWait?.();
     };
     try {
+      await this.assertRecorded(call);
       return await run(giveBackWait !== null);
     } catch (error) {
       // A failed call uses up nothing; one that was given up while it waited may have had its effect.
@@ -96,6 +101,21 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
       if (!isGivenUp) giveBack();
       throw error;
     }
+  }
+
+  /** Waiting and cancelling must always be possible; nothing else is done without a record of it. */
+  private async assertRecorded(call: GatedCall): Promise<void> {
+    const isKept = await this.options.recorded();
+    if (isKept || call.tool === 'wait-task' || call.tool === 'cancel-task') return;
+    this.record(call, 'denied', 'audit trail', null);
+    throw new CallError(
+      'store_unavailable',
+      `The decision on this call of ${call.tool} cannot be written, so it was not made.`,
+      {
+        hint: 'The disk of the state directory may be full or read-only. Have the person look at it, then call again.',
+        retryable: true,
+      },
+    );
   }
 
   noteMalformed(caller: CallerId, client: string | null, tool: string, text: string): void {
@@ -159,7 +179,8 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
       this.decide({ ...call, tasks: [facts] }, task.spawnedBy),
     );
     if (!judged) return { kind: 'silent' };
-    const { call, verdicts, verdict } = judged;
+    const { call, verdicts } = judged;
+    const verdict = judged.verdict.kind === 'accept' && !this.options.canRecord() ? unrecorded : judged.verdict;
     if (verdict.kind === 'accept') this.count(verdicts, task.spawnedBy);
     const decision = innerDecisions[verdict.kind];
     if (decision && verdict.kind !== 'silent') {
@@ -337,6 +358,13 @@ export class PolicyGate implements ToolGate, InnerGate, Disposable {
 
 /** A rule on how long a wait may take says nothing about what may be seen. */
 const leastWait = { until: 'any', timeout_ms: 0 };
+
+/** Nothing is accepted by a rule without a record of it. */
+const unrecorded: InnerVerdict = {
+  kind: 'person',
+  rule: 'audit trail',
+  reason: 'A rule accepts it, and that cannot be written to the audit trail.',
+};
 
 const innerDecisions = { silent: null, accept: 'allowed', decline: 'denied', person: 'asked' } as const;
 

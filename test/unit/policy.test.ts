@@ -339,6 +339,22 @@ describe('a rate limit', () => {
     expect(take(text, counters).kind).toBe('deny');
   });
 
+  it.each(['rate_limit: 2/day', 'rate_limit: {max: 2, window: 60}'])(
+    'of %s is not kept for ever by a clock that had jumped ahead, nor given back by it',
+    (limit) => {
+      const day = 86_400_000;
+      let now = 100 * day;
+      const counters = new Counters(() => now);
+      const rule = rules(`{${limit}}`);
+      now += 400 * day;
+      expect(take(rule, counters).kind).toBe('allow');
+      now -= 400 * day;
+      expect([take(rule, counters).kind, take(rule, counters).kind]).toEqual(['allow', 'deny']);
+      now += day;
+      expect(take(rule, counters).kind).toBe('allow');
+    },
+  );
+
   it('is taken back once when the call failed, and never goes below zero', () => {
     const counters = new Counters();
     const { use } = policyOf(rules('{rate_limit: 5/hour}')).tools.get('t')![0]!;

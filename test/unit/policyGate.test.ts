@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { execa } from 'execa';
-import { appendFile, mkdir, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ApprovalChoice, GatedCall } from '../../src/core/toolGate';
 import { GatedRequests } from '../../src/core/gatedRequests';
@@ -281,6 +282,46 @@ describe('policies', () => {
     await writeFile(path, '');
     await vi.waitFor(() => expect(gate.isHidden('t')).toBe(false), { timeout: 5_000 });
   });
+
+  it.each([
+    ['truncates it and writes slowly', async () => {
+      await writeFile(path, '');
+      await delay(350);
+    }],
+    ['stops in the middle', async () => {
+      await writeFile(path, 'tools:\n');
+      await delay(300);
+    }],
+    ['removes it first', async () => {
+      await rm(path);
+      await delay(250);
+      await writeFile(path, 'tools:\n');
+      await delay(250);
+    }],
+    ['renames it to a backup', async () => {
+      await rename(path, `${path}~`);
+      await delay(300);
+    }],
+  ])('hold while a writer %s', async (_, disturb) => {
+    const text = 'tools: {t: {rules: [{action: deny}]}}';
+    await open(text);
+    let isWriting = true;
+    const seen = new Set<string>();
+    const watching = (async () => {
+      while (isWriting) {
+        seen.add(await outcome());
+        await delay(10);
+      }
+    })();
+    for (let round = 0; round < 2; round++) {
+      await disturb();
+      await writeFile(path, text);
+      await delay(250);
+    }
+    isWriting = false;
+    await watching;
+    expect([...seen]).toEqual(['policy_denied']);
+  }); // prettier-ignore
 
   it('that are bad from the first on deny everything, and so does one that is missing', async () => {
     await open('tool: {}');
@@ -585,11 +626,87 @@ describe('the audit trail', () => {
       [[second, third], 1],
       [[first.replace('allowed', 'denied'), second, third], 2],
       [[first, second, 'no line'], 3],
+      [[first, second, third, third], 4],
+      [[first, second], 0],
+      [[first], 0],
+      [[], 0],
+      [[first, second, third.replace('allowed', 'denied')], 0],
     ] as const) {
       await writeFile(file(), `${changed.join('\n')}\n`);
-      expect(await verifyAudit(dir)).toMatchObject({ broken: { line } });
+      expect(await verifyAudit(dir), changed.join()).toMatchObject({ broken: { line } });
     }
+    await rm(file());
+    expect(await verifyAudit(dir)).toMatchObject({ lines: 0, broken: { line: 0 } });
     await writeFile(file(), whole);
+    const head = join(dir, 'audit-head.json');
+    await rename(head, join(dir, 'away'));
+    expect(await verifyAudit(dir)).toMatchObject({ lines: 3, broken: { line: 0 } });
+    await rename(join(dir, 'away'), head);
+    expect(await verifyAudit(dir)).toEqual({ lines: 3, broken: null });
+  });
+
+  it.each([
+    ['cut', async () => writeFile(file(), `${(await readFile(file(), 'utf8')).split('\n')[0]}\n`)],
+    ['removed', () => rm(file())],
+    ['without what it is compared with', () => rm(join(dir, 'audit-head.json'))],
+  ])('that was %s while nobody wrote it shows that for ever', async (_, change) => {
+    await open('');
+    await outcome();
+    await outcome();
+    await policies.close();
+    await change();
+    await open('');
+    await outcome();
+    await policies.close();
+    await open('');
+    const { broken } = await verifyAudit(dir);
+    expect(broken?.why).toMatch(/missing/);
+    expect(lines.join()).toContain('was changed while nobody wrote it');
+  });
+
+  it('lets no call through that it cannot record, but for a wait and a cancel, and records them later', async () => {
+    await open('tools: {t: {rules: [{rate_limit: 5/day}]}, codex/command: {rules: [{action: allow}]}}');
+    await outcome();
+    await policies.audit.flush();
+    const whole = await readFile(file(), 'utf8');
+    await rm(file());
+    // Takes no byte, as a full disk does.
+    await symlink('/dev/full', file());
+    const question = { type: 'command_approval', command: 'ls', cwd: '', reason: null, rules: [] } as const;
+    const inside = { id: 'me-1', cwd: dir, spawnedBy: 'me' };
+    expect(await outcome()).toBe('store_unavailable');
+    expect(gate.judge(question, inside).kind).toBe('person');
+    expect(await outcome({ tool: 'wait-task' })).toBe('done');
+    expect(await outcome({ tool: 'cancel-task' })).toBe('done');
+    await rm(file());
+    await writeFile(file(), whole);
+    expect(await outcome()).toBe('done');
+    expect(gate.judge(question, inside).kind).toBe('accept');
+    await policies.close();
+    expect((await entries()).map(({ tool, decision }) => `${decision} ${tool}`)).toEqual([
+      'allowed t',
+      'allowed t',
+      'denied t',
+      'asked codex/command',
+      'allowed wait-task',
+      'allowed cancel-task',
+      'allowed t',
+      'allowed codex/command',
+    ]);
+    expect(await verifyAudit(dir)).toEqual({ lines: 8, broken: null });
+    // What was refused counts for nothing.
+    const counted = JSON.parse(await readFile(join(dir, 'policy-counters.json'), 'utf8')) as { user: string };
+    expect(JSON.parse(counted.user)).toMatchObject({ aligned: { 't._rate_day': { value: 2 } } });
+    await open('');
+  });
+
+  it('and what is counted are on the disk before a call runs', async () => {
+    await open('tools: {t: {rules: [{rate_limit: 5/day}]}}');
+    await gate.pass(callOf(), async () => {
+      expect(await entries()).toMatchObject([{ decision: 'allowed' }]);
+      expect(await readFile(join(dir, 'policy-counters.json'), 'utf8')).toContain('\\"value\\":1');
+      return 'done';
+    });
   });
 
   it('is known again after a restart: what was decided last, and what was denied today', async () => {
@@ -609,7 +726,8 @@ describe('the audit trail', () => {
     await before.flush();
     const after = await AuditTrail.open(dir, log);
     expect([after.recent.length, after.recent.at(-1)?.tool, after.deniedToday]).toEqual([200, 'last', 1]);
-    expect(after.recent).toEqual(before.recent);
+    const seen = (trail: AuditTrail) => trail.recent.map(({ t, tool, decision }) => [t, tool, decision]);
+    expect(seen(after)).toEqual(seen(before));
   });
 
   it('begins a new file at its limit, and the chain goes on', async () => {

@@ -1,5 +1,17 @@
-/** Deeper values are left as they are; nothing that is sent or taken goes so deep. */
-const depthLimit = 200;
+/** Nothing that is sent or taken goes so deep; deeper values are left as they are here. */
+export const depthLimit = 200;
+
+/** Whether arrays and objects are nested deeper than `depthLimit`. It takes no stack, so that it can look at anything. */
+export function isTooDeep(value: unknown): boolean {
+  let level: readonly unknown[] = [value];
+  for (let depth = 0; depth <= depthLimit; depth++) {
+    level = level.flatMap((one): readonly unknown[] =>
+      typeof one === 'object' && one !== null ? Object.values(one) : [],
+    );
+    if (level.length === 0) return false;
+  }
+  return true;
+}
 
 /**
  * The value with whole characters only in its texts: for half of a pair of UTF-16, which JSON lets through, U+FFFD. The API

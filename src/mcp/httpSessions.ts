@@ -67,6 +67,8 @@ export class HttpSessions implements Disposable {
       });
     });
     await whileDelivering(delivered, () => session.transport.handleRequest(request, response, body));
+    // The transport gives itself its id when it takes the initialize; one that it refused began nothing.
+    if (session.transport.sessionId === undefined) void session.transport.close();
   }
 
   dispose(): void {

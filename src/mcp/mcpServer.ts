@@ -31,6 +31,7 @@ import { askToApprove } from './approvalForm';
 import { deliveryOfThisCall } from './delivery';
 import { conversationOf, type Identify, type Meta } from './callers';
 import { followRoots, type TakeRoots } from './clientRoots';
+import { depthLimit, isTooDeep } from '../base/wellFormed';
 import { jsonBytes } from './fit';
 import { instructions } from './instructions';
 import { judgedArguments, waitOf } from './judgedArguments';
@@ -209,6 +210,10 @@ async function callTool(
   { callerOf, client, elicit }: Calling,
 ): Promise<CallToolResult> {
   const { gate } = parts;
+  if (isTooDeep(params)) {
+    gate.noteMalformed(callerOf(undefined), client, '', 'nested too deep');
+    return failureOf(tooDeep(), parts.log);
+  }
   const parsed = callParams.safeParse(params);
   if (!parsed.success) {
     const name = z.object({ name: z.string() }).safeParse(params).data?.name ?? '';
@@ -231,6 +236,8 @@ async function callTool(
     if (jsonBytes(given) > argumentsLimit) throw tooLarge();
     assertNoPrototype(params);
     const args = readArguments(tool.inputSchema, given);
+    // JSON text in an argument may bring more levels.
+    if (isTooDeep(args)) throw tooDeep();
     const caller = callerOf(meta);
     const isShown = (id: TaskId): boolean => !gate.hidesTask(id, caller) && parts.tasks.isInReach(id, caller);
     const asked = parts.elicitation() ? elicit : undefined;
@@ -275,6 +282,10 @@ class CallEnd {
   reach(): void {
     this.resolve(!this.signal.aborted);
   }
+}
+
+function tooDeep(): CallError {
+  return invalidArgument(`The arguments are nested deeper than ${depthLimit} levels.`, 'Send them flatter.');
 }
 
 function tooLarge(): CallError {

@@ -193,6 +193,7 @@ describe('the other tools refuse', () => {
     ['respond-task', { task_id: 'bold-falcon-42', type: 'yes' }, 'invalid_argument'],
     ['cancel-task', {}, 'invalid_argument'],
     ['cancel-task', { task_id: Array<string>(51).fill('a-b-1') }, 'invalid_argument'],
+    ['wait-task', { task_id: `${'['.repeat(50_000)}${']'.repeat(50_000)}` }, 'invalid_argument'],
   ])('%s %j: %s', async (name, args, code) => {
     expect(await refused(name, args)).toMatchObject({ code, hint: expect.stringMatching(/./) as string });
   });

@@ -112,6 +112,23 @@ describe.each(['socket', 'tcp'] as const)('the host over %s', (transport) => {
     expect((await post(host.uri, '', authorized(), 'PUT')).status).toBeGreaterThanOrEqual(400);
   });
 
+  it('refuses arguments that are nested deeper than any stack', async () => {
+    host = await startTestHost(worker, transport);
+    const answer = await post(host.uri, JSON.stringify(initialize), authorized());
+    const session = authorized({ 'mcp-session-id': String(answer.headers['mcp-session-id']) });
+    const deep = `${'{"a":'.repeat(20_000)}1${'}'.repeat(20_000)}`;
+    const body = `{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"wait-task","arguments":${deep}}}`;
+    const { status, text } = await post(host.uri, body, session);
+    expect([status, text]).toEqual([200, expect.stringContaining('nested deeper than 200 levels')]);
+  });
+
+  it('keeps no session of an initialize that was refused', async () => {
+    host = await startTestHost(worker, transport);
+    const refused = await post(host.uri, JSON.stringify(initialize), authorized({ accept: 'text/plain' }));
+    expect(refused.status).toBe(406);
+    await until('it is gone', () => host?.sessions === 0);
+  });
+
   it('serves two sessions at once, which see the same tasks', async () => {
     host = await startTestHost(worker, transport);
     const [one, two] = await Promise.all([connectHttp(host), connectHttp(host)]);

@@ -36,13 +36,11 @@ export async function newDataDir(): Promise<string> {
 
 export async function startCodexRig(options: { more?: string; modelUrl?: string } = {}): Promise<CodexRig> {
   const dir = await realpath(await mkdtemp(join(tmpdir(), 'codex-worker-test-')));
-  const [workspace, stateDir, codexHome] = ['workspace', 'state', 'codex-home'].map((name) => join(dir, name)) as [
-    string,
-    string,
-    string,
-  ];
+  const [workspace, stateDir] = ['workspace', 'state'].map((name) => join(dir, name)) as [string, string];
   await mkdir(workspace);
   const dataDir = await newDataDir();
+  // In a temporary directory Codex makes no links to itself, without which its sandbox does not start where the system has bwrap.
+  const codexHome = join(dataDir, 'codex-home');
   const policyPath = join(dir, 'policy.yaml');
   await writeFile(policyPath, '');
   const model = await startScriptedModel();

@@ -23,13 +23,15 @@ export async function startDemo(thinkMs = 1_200): Promise<Demo> {
   const workspace = join(dir, 'greeter');
   await writeSampleWorkspace(workspace);
   const model = await startScriptedModel({ scriptOf: demoScript, thinkMs });
-  await writeCodexHome(join(dir, 'codex-home'), { modelUrl: model.url });
+  // Not in a temporary directory; see codexRig.ts.
+  const codexHome = join(dataDir, 'codex-home');
+  await writeCodexHome(codexHome, { modelUrl: model.url });
   const { path: codexPath } = await findCodex(thisMachine(launcherPath, null));
   return {
     workspace,
     codexPath,
     model,
-    env: { CODEX_HOME: join(dir, 'codex-home'), CODEX_WORKER_DATA: dataDir, CODEX_WORKER_DEMO: '1' },
+    env: { CODEX_HOME: codexHome, CODEX_WORKER_DATA: dataDir, CODEX_WORKER_DEMO: '1' },
     async stop() {
       await model.close();
       for (const one of [dir, dataDir]) await rm(one, { recursive: true, force: true, maxRetries: 5 });

@@ -67,7 +67,7 @@ export async function runCopilot(rig: CodexRig, definition: HandedDefinition, sc
 
 /** Has `codex exec` do what a script says, with our server in its config.toml as the recipe has it. */
 export async function runCodexExec(rig: CodexRig, definition: HandedDefinition, script: string): Promise<string> {
-  const home = await mkdtemp(join(tmpdir(), 'codex-worker-exec-'));
+  const home = await mkdtemp(join(rig.dataDir, 'exec-'));
   const env = Object.entries(definition.env).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
   const server = [
     '[mcp_servers.codex-worker]',

@@ -13,7 +13,7 @@ if (!existsSync(join(root, 'node_modules', '.package-lock.json'))) run('npm', ['
 // The editor from npm builds two native addons on its first installation; tests run commands in several shells, confined.
 const packages = {
   ...{ python3: 'python3', make: 'make', 'g++': 'g++' },
-  ...(process.argv.includes('--tests') ? { bwrap: 'bubblewrap', zsh: 'zsh', busybox: 'busybox', dash: 'dash' } : {}),
+  ...(process.argv.includes('--tests') ? { zsh: 'zsh', busybox: 'busybox', dash: 'dash' } : {}),
 };
 const missing =
   process.platform === 'linux' ? Object.keys(packages).flatMap((tool) => (has(tool) ? [] : [packages[tool]])) : [];

@@ -3,6 +3,8 @@ import { existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { findCodex, thisMachine } from '../../src/codex/findCodex';
+import { launcherPath } from './codexRig';
 import { plainTexts, tricks } from './shellTricks';
 
 /** What one shell did with one text. */
@@ -38,10 +40,12 @@ export class ShellLab {
   /** By name. */
   readonly absent: readonly string[];
   private readonly dir: string;
+  private readonly bwrap: string;
   private readonly paths: ReadonlyMap<string, string>;
 
-  private constructor(dir: string, paths: ReadonlyMap<string, string>) {
+  private constructor(dir: string, bwrap: string, paths: ReadonlyMap<string, string>) {
     this.dir = dir;
+    this.bwrap = bwrap;
     this.paths = paths;
     this.shells = [...paths.keys()];
     this.absent = Object.keys(calls).filter((name) => !paths.has(name));
@@ -49,8 +53,9 @@ export class ShellLab {
 
   /** Null where programs cannot be confined: without bubblewrap, or without leave to make namespaces. */
   static async open(): Promise<ShellLab | null> {
+    const bwrap = await findBwrap();
     const probe = ['--unshare-all', '--ro-bind', '/', '/', '/bin/true'];
-    const { exitCode } = await execa('bwrap', probe, { reject: false });
+    const { exitCode } = await execa(bwrap, probe, { reject: false });
     if (exitCode !== 0) return null;
     const paths = new Map<string, string>();
     for (const name of Object.keys(calls)) {
@@ -58,7 +63,7 @@ export class ShellLab {
       if (path !== undefined) paths.set(name, realpathSync(path));
     }
     const dir = await mkdtemp(join(tmpdir(), 'codex-worker-shells-'));
-    const lab = new ShellLab(dir, paths);
+    const lab = new ShellLab(dir, bwrap, paths);
     await mkdir(join(dir, 'lab'));
     await mkdir(join(dir, 'stubs'));
     const words = [...tricks, ...plainTexts].flatMap((text) => text.match(/[A-Za-z][\w.-]*/g) ?? []);
@@ -88,7 +93,7 @@ export class ShellLab {
       ...['--tmpfs', '/work', '--dev', '/dev', '--proc', '/proc', '--remount-ro', '/'],
       ...['/lab-bin/node', '/lab-bin/driver.mjs'],
     ];
-    await execa('bwrap', args, { timeout: 300_000, stdin: 'ignore' });
+    await execa(this.bwrap, args, { timeout: 300_000, stdin: 'ignore' });
     const out = JSON.parse(readFileSync(join(this.dir, 'lab', 'out.json'), 'utf8')) as Raw[][];
     return out.map((row) => row.map(ranOf));
   }
@@ -96,6 +101,13 @@ export class ShellLab {
   close(): Promise<void> {
     return rm(this.dir, { recursive: true, force: true });
   }
+}
+
+/** The bubblewrap that comes with Codex, else the system's. */
+async function findBwrap(): Promise<string> {
+  const { path } = await findCodex(thisMachine(launcherPath, null));
+  const own = join(path, '../../codex-resources/bwrap');
+  return existsSync(own) ? own : 'bwrap';
 }
 
 interface Raw {

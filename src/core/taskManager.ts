@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { beginningOf } from '../base/wellFormed';
 import { redact } from '../base/redaction';
+import { isWithin } from '../base/within';
 import { BoundedMap } from './boundedMap';
 import { firstLine } from './boundedText';
 import { Deadlines } from './deadlines';
@@ -108,6 +109,7 @@ export class TaskManager implements Disposable {
   private readonly scheduler: Scheduler;
   private readonly nesting: Nesting;
   private restoring: Promise<void> | null = null;
+  private hasRestored = false;
   private acknowledged = 0;
   private closed = false;
   private announced = false;
@@ -306,7 +308,10 @@ export class TaskManager implements Disposable {
 
   /** Brings back the tasks of earlier runs, as far as they are to be kept, and what runs of them. Calls wait for it. */
   restore(): Promise<void> {
-    this.restoring ??= this.restoreNow().finally(() => (this.restoring = null));
+    this.restoring ??= this.restoreNow().finally(() => {
+      this.restoring = null;
+      this.hasRestored = true;
+    });
     return this.restoring;
   }
 
@@ -360,6 +365,14 @@ export class TaskManager implements Disposable {
   private assertDependency(id: TaskId): void {
     if (this.tasks.has(id)) return;
     throw invalidArgument(`depends_on: there is no task "${id}".`, 'Name tasks that were spawned before this one.');
+  }
+
+  /** Whether a task is at work below a directory that was spawned at that time or before; true until tasks are restored. */
+  isAtWork(dir: string, until: number): boolean {
+    if (!this.hasRestored) return true;
+    return this.snapshots().some(
+      ({ cwd, createdAt, endedAt }) => endedAt === null && createdAt <= until && isWithin(dir, cwd),
+    );
   }
 
   /** See `spawnDefaults`. */

@@ -10,7 +10,9 @@ import type { Log } from '../core/ports';
 import { AuditTrail } from './audit';
 import { builtIn, policyOf } from './builtIn';
 import { Counters } from './counters';
+import { HeldPolicies } from './heldPolicies';
 import { type Policy, ruleCount } from './policy';
+import { realPath } from './realPath';
 import { PolicyFile, summaryOf } from './policyFile';
 import { PolicyGate, type PolicyGateOptions } from './policyGate';
 import { userPolicy } from './verdicts';
@@ -27,6 +29,8 @@ export interface PoliciesOptions extends Pick<
   readonly roots: () => readonly string[];
   /** Whether the workspace is trusted: before that nothing of it is read. */
   readonly trusted: () => boolean;
+  /** See `HeldPoliciesOptions`. */
+  readonly isAtWork: (root: string, until: number) => boolean;
   readonly log: Log;
 }
 
@@ -44,6 +48,13 @@ function workspaceName(root: string): string {
   return `workspace ${root}`;
 }
 
+interface Followed {
+  readonly file: PolicyFile;
+  readonly listener: Disposable;
+  /** The workspace folder whose policy it is; null for the user's. */
+  readonly root: string | null;
+}
+
 /** All policies that apply, with what was counted for them, and the gate that judges by them. */
 export class Policies implements Disposable {
   private readonly owned = new DisposableStore();
@@ -52,16 +63,20 @@ export class Policies implements Disposable {
   readonly onDidChange = this.emitter.event;
   readonly gate: PolicyGate;
   readonly audit: AuditTrail;
-  private files = new Map<string, { readonly file: PolicyFile; readonly listener: Disposable }>();
+  /** What workspaces' policies said before, as far as it still holds. */
+  readonly held: HeldPolicies;
+  private files = new Map<string, Followed>();
   private readonly counters = new Map<string, Counters>();
   private saving: NodeJS.Timeout | undefined;
   private savingNow: Promise<boolean> = Promise.resolve(true);
   private savedRevision = 0;
   private readonly options: PoliciesOptions;
 
-  private constructor(options: PoliciesOptions, audit: AuditTrail) {
+  private constructor(options: PoliciesOptions, audit: AuditTrail, held: HeldPolicies) {
     this.options = options;
     this.audit = audit;
+    this.held = this.owned.add(held);
+    this.owned.add(held.onDidChange(() => this.emitter.fire(undefined)));
     this.gate = this.owned.add(
       new PolicyGate({
         ...options,
@@ -82,7 +97,14 @@ export class Policies implements Disposable {
   }
 
   static async open(options: PoliciesOptions): Promise<Policies> {
-    const policies = new Policies(options, await AuditTrail.open(options.stateDir, options.log));
+    const [audit, held] = await Promise.all([
+      AuditTrail.open(options.stateDir, options.log),
+      HeldPolicies.open({
+        ...options,
+        isAtWork: (root, until) => options.isAtWork(realPath(root, root) ?? root, until),
+      }),
+    ]);
+    const policies = new Policies(options, audit, held);
     await Promise.all([policies.loadCounters(), policies.settled()]);
     return policies;
   }
@@ -94,7 +116,8 @@ export class Policies implements Disposable {
 
   /** How many rules there are and what they denied, or that a file is bad. */
   get status(): string {
-    const trouble = this.troubles.length > 0 ? ', a file is bad' : '';
+    const older = this.held.roots.length > 0 ? ', an older one holds too' : '';
+    const trouble = this.troubles.length > 0 ? `${older}, a file is bad` : older;
     const { deniedToday } = this.audit;
     return `policy: ${this.rules} rules, ${deniedToday} ${deniedToday === 1 ? 'denial' : 'denials'} today${trouble}`;
   }
@@ -115,6 +138,7 @@ export class Policies implements Disposable {
   async close(): Promise<void> {
     await this.save();
     await this.audit.close();
+    await this.held.flush();
     this.dispose();
   }
 
@@ -138,7 +162,11 @@ export class Policies implements Disposable {
     this.look();
     const all = new Map<string, Policy>();
     if (!this.files.has(userPolicy)) all.set(userPolicy, builtIn);
-    for (const [name, { file }] of this.files) all.set(name, file.policy);
+    for (const [name, { file, root }] of this.files) {
+      all.set(name, file.policy);
+      if (root !== null && file.goodText !== undefined) this.held.follow(root, file.goodText);
+    }
+    for (const [name, policy] of this.held.policies()) all.set(name, policy);
     return all;
   }
 
@@ -172,9 +200,11 @@ export class Policies implements Disposable {
     const file = new PolicyFile({ path, missing: name === userPolicy ? null : nothing, within });
     const listener = file.onDidChange(() => {
       this.tell(file);
+      // What it said before may have to go on holding from now on.
+      this.current();
       this.emitter.fire(undefined);
     });
-    this.files.set(name, { file, listener });
+    this.files.set(name, { file, listener, root: within });
   }
 
   private tell(file: PolicyFile): void {
@@ -184,9 +214,14 @@ export class Policies implements Disposable {
   }
 
   private countersOf(policy: string): Counters {
-    const known = this.counters.get(policy) ?? new Counters();
-    this.counters.set(policy, known);
-    return known;
+    const known = this.counters.get(policy);
+    if (known) return known;
+    const counters = new Counters();
+    this.counters.set(policy, counters);
+    // One that is held goes on with what was counted for it.
+    const before = this.counters.get(policy.split(' before ', 1)[0] ?? policy);
+    if (before && before !== counters) counters.load(before.save());
+    return counters;
   }
 
   private async loadCounters(): Promise<void> {

@@ -98,6 +98,11 @@ export function isHidden(policy: Policy, tool: string): boolean {
   return policy.hide.has(tool) || policy.hide.has(everyTool);
 }
 
+/** Whether it says no to nothing. */
+export function isPermissive(policy: Policy): boolean {
+  return ruleCount(policy) === 0 && policy.hide.size === 0 && policy.default === 'allow';
+}
+
 export function ruleCount(policy: Policy): number {
   return [...policy.tools.values()].reduce((sum, rules) => sum + rules.length, 0);
 }

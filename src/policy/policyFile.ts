@@ -3,7 +3,7 @@ import { readText, readTextWithin } from '../base/readText';
 import type { Disposable } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { messageOf } from '../core/errors';
-import { everyTool, innerActions, type Policy, type Rule, ruleCount } from './policy';
+import { everyTool, innerActions, isPermissive, type Policy, type Rule } from './policy';
 import { describeMistake, type Mistake, policyLimit, readPolicy } from './readPolicy';
 
 export interface PolicyFileOptions {
@@ -32,6 +32,7 @@ export class PolicyFile implements Disposable {
   private text: string | null = null;
   /** What is not believed yet, and since when, in ms of `performance.now()`. */
   private doubted: { readonly text: string | null; readonly since: number } | null = null;
+  private good: string | null | undefined;
   private wasRead = false;
   private lookingAgain: NodeJS.Timeout | undefined;
   private looking: Promise<void>;
@@ -55,6 +56,11 @@ export class PolicyFile implements Disposable {
 
   get policy(): Policy {
     return this.current;
+  }
+
+  /** The text of the policy that is in force; null for what holds without a file, undefined before the first look. */
+  get goodText(): string | null | undefined {
+    return this.good;
   }
 
   /** What is wrong with the file; then its last good state is in force. */
@@ -100,6 +106,7 @@ export class PolicyFile implements Disposable {
       if (text === null) {
         const isNew = this.current !== missing;
         this.current = missing ?? this.current;
+        this.good = null;
         this.found = [];
         return isNew;
       }
@@ -126,22 +133,25 @@ export class PolicyFile implements Disposable {
   }
 
   private doubtMs(text: string | null): number {
-    const hadRules = restricts(this.current);
-    if (hadRules && (text ?? '').replace(/^\s*#.*$/gm, '').trim() === '') return emptyMs;
+    const hadRules = !isPermissive(this.current);
+    if (hadRules && isEmpty(text ?? '')) return emptyMs;
     const { policy } = text === null ? {} : readPolicy(text);
-    if (hadRules && policy && !restricts(policy)) return noRulesMs;
+    if (hadRules && policy && isPermissive(policy)) return noRulesMs;
     return (text ?? '').length < (this.text ?? '').length ? shorterMs : 0;
   }
 
   private take(text: string): void {
     const { policy, mistakes = [] } = readPolicy(text);
     this.found = mistakes;
-    if (policy) this.current = policy;
+    if (!policy) return;
+    this.current = policy;
+    this.good = text;
   }
 }
 
-function restricts(policy: Policy): boolean {
-  return ruleCount(policy) > 0 || policy.hide.size > 0 || policy.default === 'deny';
+/** Nothing but blanks and comments. */
+function isEmpty(text: string): boolean {
+  return text.split('\n').every((line) => line.trim() === '' || line.trimStart().startsWith('#'));
 }
 
 const fileStart = { line: 1, column: 1, endLine: 1, endColumn: 1, path: '' } as const;

@@ -69,6 +69,7 @@ export function commandHandlers(parts: CommandParts): Handlers {
     [CommandId.openPolicy]: () => parts.policyEditing.open(),
     [CommandId.createPolicy]: () => parts.policyEditing.create(),
     [CommandId.validatePolicy]: () => parts.policyEditing.validate(),
+    [CommandId.useNewPolicy]: () => parts.policyEditing.useNew(),
     [CommandId.putOff]: () => parts.attention.putOff(),
     [CommandId.showDecisions]: () => commands.showDecisions(),
   };

@@ -21,6 +21,7 @@ export const CommandId = {
   openPolicy: 'codexWorker.openPolicy',
   createPolicy: 'codexWorker.createPolicy',
   validatePolicy: 'codexWorker.validatePolicy',
+  useNewPolicy: 'codexWorker.useNewPolicy',
   showDecisions: 'codexWorker.showDecisions',
   putOff: 'codexWorker.putOff',
   start: 'codexWorker.start',

@@ -1,5 +1,5 @@
 import { mkdir, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import * as vscode from 'vscode';
 import { userPolicyPath } from '../base/userDirs';
 import { DisposableStore } from '../core/disposable';
@@ -13,6 +13,7 @@ import {
   workspaceFile,
 } from '../worker';
 import { SettingId } from './ids';
+import { withoutLinks } from './plainText';
 import { policyPath, settings } from './settings';
 
 /** Mistakes of policy files in the Problems panel while they are typed, and the commands that open and make them. */
@@ -27,6 +28,8 @@ export class PolicyEditing implements vscode.Disposable {
     this.owned.add(vscode.workspace.onDidChangeTextDocument(({ document }) => this.look(document)));
     this.owned.add(vscode.workspace.onDidCloseTextDocument(({ uri }) => this.mistakes.delete(uri)));
     for (const document of vscode.workspace.textDocuments) this.look(document);
+    this.owned.add(policies.held.onDidHold((root) => void this.tellHeld(root)));
+    for (const root of policies.held.roots) void this.tellHeld(root);
   }
 
   dispose(): void {
@@ -82,6 +85,33 @@ export class PolicyEditing implements vscode.Disposable {
       void vscode.window.showInformationMessage(`The policy is good: ${this.policies.describe()}.`);
     else void vscode.window.showErrorMessage(`What was good before stays in force. ${troubles.join('; ')}`);
     return Promise.resolve();
+  }
+
+  /** Lets go of what policies said before. */
+  useNew(): Promise<void> {
+    const { held } = this.policies;
+    const isAny = held.roots.length > 0;
+    held.release();
+    const text = isAny
+      ? 'The policy of this workspace holds as its file says now.'
+      : 'No policy waits: what the file says holds already.';
+    void vscode.window.showInformationMessage(text);
+    return Promise.resolve();
+  }
+
+  private async tellHeld(root: string): Promise<void> {
+    const [use, show] = ['Use the New Policy', 'Show the New Policy'];
+    const text = `The policy of ${basename(root)} was changed while tasks are at work there. What it said before holds beside it until they have ended.`;
+    const chosen = await vscode.window.showWarningMessage(withoutLinks(text), use, show);
+    if (chosen === use) await this.useNew();
+    if (chosen !== show) return;
+    const opened = await Promise.resolve(vscode.workspace.openTextDocument(join(root, workspaceFile))).catch(
+      () => null,
+    );
+    if (opened) await vscode.window.showTextDocument(opened);
+    else void vscode.window.showInformationMessage('The file is gone, so there is no new policy.');
+    // It was only looked at.
+    if (this.policies.held.roots.includes(root)) await this.tellHeld(root);
   }
 
   private look(document: vscode.TextDocument): void {

@@ -307,6 +307,39 @@ it('a command that the policy denies is declined, and the model is told why', as
   await rm(path);
 });
 
+it('a policy that is taken away while a task is at work goes on holding until the person wants the new one', async () => {
+  const dir = join(demo.workspace, '.codex-worker');
+  const client = await connectToWindow();
+  await mkdir(dir, { recursive: true });
+  await writeFile(join(dir, 'policy.yaml'), 'tools: {message-task: {rules: [{action: deny, reason: Nobody talks.}]}}');
+  const code = async (): Promise<string> => {
+    const result = await client.callTool({
+      name: 'message-task',
+      arguments: { task_id: 'bold-falcon-42', message: 'x' },
+    });
+    return (result.structuredContent as { error: { code: string } }).error.code;
+  };
+  await until('it holds', async () => (await code()) === 'policy_denied');
+  await workbench.newTask('slow 90s 41');
+  await workbench.row('slow 90s 41').waitFor();
+  await rm(dir, { recursive: true });
+  const told = toast('was changed while tasks are at work');
+  await told.waitFor();
+  expect(await code()).toBe('policy_denied');
+  await workbench.still();
+  await workbench.shot('policy held');
+  await told.getByRole('button', { name: 'Use the New Policy' }).click();
+  await until('it is let go', async () => (await code()) === 'not_found');
+  await workbench.palette('Codex Worker: Use the New Policy');
+  await toast('No policy waits').waitFor();
+  await workbench.palette('Codex Worker: Cancel All Tasks');
+  await workbench.page
+    .getByRole('button', { name: /^Cancel/ })
+    .first()
+    .click();
+  await client.close();
+});
+
 it('a mistake in a policy shows where it is, and the policy before it stays', async () => {
   await workbench.palette('Codex Worker: Create Policy');
   await workbench.pick('Policy of this workspace').click();

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { execa } from 'execa';
-import { appendFile, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { appendFile, link, mkdir, mkdtemp, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -27,6 +27,7 @@ beforeEach(async () => {
   path = join(dir, 'user.yaml');
   personPresent = true;
   known = [];
+  atWork = [];
   lines.length = 0;
 });
 afterEach(async () => {
@@ -35,6 +36,8 @@ afterEach(async () => {
 });
 
 let known: string[] = [];
+/** When the tasks at work were spawned. */
+let atWork: number[] = [];
 let isTrusted = true;
 
 async function open(text: string | null, silentWaitMs = 50): Promise<void> {
@@ -45,6 +48,7 @@ async function open(text: string | null, silentWaitMs = 50): Promise<void> {
     roots: () => [dir],
     trusted: () => isTrusted,
     log,
+    isAtWork: (root, until) => root === dir && atWork.some((since) => since <= until),
     taskIds: (about, caller) => known.filter((id) => about === 'all' || id.startsWith(caller)),
     factsOf: (id, caller) => (id.startsWith('no-') ? undefined : { spawned_by_caller: id.startsWith(caller) }),
     personPresent: () => personPresent,
@@ -305,10 +309,10 @@ describe('policies', () => {
   ])('hold while a writer %s', async (_, disturb) => {
     const text = 'tools: {t: {rules: [{action: deny}]}}';
     await open(text);
-    let isWriting = true;
+    const over = new AbortController();
     const seen = new Set<string>();
     const watching = (async () => {
-      while (isWriting) {
+      while (!over.signal.aborted) {
         seen.add(await outcome());
         await delay(10);
       }
@@ -318,7 +322,7 @@ describe('policies', () => {
       await writeFile(path, text);
       await delay(250);
     }
-    isWriting = false;
+    over.abort();
     await watching;
     expect([...seen]).toEqual(['policy_denied']);
   }); // prettier-ignore
@@ -337,6 +341,7 @@ describe('policies', () => {
       roots: () => [],
       trusted: () => true,
       log,
+      isAtWork: () => false,
       taskIds: () => [],
       factsOf: () => undefined,
       personPresent: () => true,
@@ -443,10 +448,10 @@ describe('what Codex wants to do inside a task', () => {
   describe('by the policy that README shows', () => {
     beforeEach(async () => {
       const readme = await readFile(join(import.meta.dirname, '../../README.md'), 'utf8');
-      const [text] = [...readme.matchAll(/^ *```yaml\n([\s\S]*?)^ *```$/gm)].flatMap(([, one = '']) =>
+      const [text = ''] = [...readme.matchAll(/^ *```yaml\n([\s\S]*?)^ *```$/gm)].flatMap(([, one = '']) =>
         one.includes('codex/command') ? [one] : [],
       );
-      await open(text ?? '');
+      await open(text);
       await mkdir(join(dir, 'src', 'deep'), { recursive: true });
       await mkdir(join(dir, '.codex'));
       await symlink(join(dir, '.codex'), join(dir, 'src', 'conf'));
@@ -683,7 +688,7 @@ describe('the audit trail', () => {
     expect(await outcome()).toBe('done');
     expect(gate.judge(question, inside).kind).toBe('accept');
     await policies.close();
-    expect((await entries()).map(({ tool, decision }) => `${decision} ${tool}`)).toEqual([
+    expect((await entries()).map(({ tool, decision }) => `${String(decision)} ${String(tool)}`)).toEqual([
       'allowed t',
       'allowed t',
       'denied t',
@@ -740,6 +745,85 @@ describe('the audit trail', () => {
     await trail.flush();
     expect((await stat(join(dir, 'audit.1.jsonl'))).size).toBeGreaterThan(16 * 1024 * 1024);
     expect(await verifyAudit(dir)).toEqual({ lines: 18, broken: null });
+  });
+});
+
+describe('the policy of a workspace in which a task is at work', () => {
+  const deny = 'tools: {t: {rules: [{action: deny, reason: Never.}]}}';
+  const file = (): string => join(dir, '.codex-worker', 'policy.yaml');
+  const denied = async (): Promise<boolean> => (await outcome()) === 'policy_denied';
+  const changes: [name: string, change: () => Promise<unknown>][] = [
+    ['loosened', () => writeFile(file(), 'description: mine')],
+    ['emptied', () => writeFile(file(), '')],
+    ['removed', () => rm(file())],
+    ['moved away with its directory', () => rename(join(dir, '.codex-worker'), join(dir, 'gone'))],
+    ['changed through a hard link', async () => {
+      await link(file(), join(dir, 'other'));
+      await writeFile(join(dir, 'other'), 'description: mine and longer than what stood there before, to be sure of that');
+    }],
+  ]; // prettier-ignore
+
+  beforeEach(async () => {
+    isTrusted = true;
+    await mkdir(join(dir, '.codex-worker'), { recursive: true });
+    await writeFile(file(), deny);
+    await open('');
+    expect(await denied()).toBe(true);
+    atWork = [Date.now()];
+  });
+
+  it.each(changes)('goes on holding when it is %s, until the task ends', async (_, change) => {
+    await change();
+    await vi.waitFor(() => expect(policies.held.roots).toEqual([dir]), { timeout: 5_000 });
+    expect(await denied()).toBe(true);
+    expect(lines.join()).toContain('what it said before holds beside it');
+    atWork = [];
+    await vi.waitFor(() => expect(policies.held.roots).toEqual([]), { timeout: 5_000 });
+    expect(await denied()).toBe(false);
+  });
+
+  it.each(changes)('goes on holding when it is %s while nobody looks', async (_, change) => {
+    await policies.close();
+    await change();
+    await open('');
+    expect([await denied(), policies.held.roots]).toEqual([true, [dir]]);
+    await policies.close();
+    await open('');
+    expect([await denied(), policies.held.roots]).toEqual([true, [dir]]);
+    atWork = [];
+    expect(await denied()).toBe(false);
+  });
+
+  it('is let go at once when the person wants that, and not by a task that begins later', async () => {
+    await writeFile(file(), 'description: mine, and longer than what stood there before, to be sure of that');
+    await vi.waitFor(() => expect(policies.held.roots).toEqual([dir]), { timeout: 5_000 });
+    expect(policies.status).toContain('an older one holds too');
+    policies.held.release();
+    expect([await denied(), policies.held.roots]).toEqual([false, []]);
+    expect(policies.status).not.toContain('older');
+  });
+
+  it('holds for those who began under it only', async () => {
+    await writeFile(file(), 'description: mine, and longer than what stood there before, to be sure of that');
+    await vi.waitFor(() => expect(policies.held.roots).toEqual([dir]), { timeout: 5_000 });
+    atWork = [Date.now() + 1];
+    expect(await denied()).toBe(false);
+  });
+
+  it('is exchanged at once when no task is at work', async () => {
+    atWork = [];
+    await writeFile(file(), 'description: mine, and longer than what stood there before, to be sure of that');
+    await vi.waitFor(async () => expect(await denied()).toBe(false), { timeout: 5_000 });
+    expect(policies.held.roots).toEqual([]);
+  });
+
+  it('that is changed again and again denies everything', async () => {
+    for (let round = 0; round < 10; round++) policies.held.follow(dir, `${deny} # ${round}`);
+    policies.held.follow(dir, null);
+    const { message } = (await pass({ tool: 'other' }).catch((error: unknown) => error as Error)) as Error;
+    expect(message).toContain('changed too often');
+    policies.held.release();
+    expect(await outcome({ tool: 'other' })).toBe('done');
   });
 });
 

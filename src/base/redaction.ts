@@ -1,44 +1,17 @@
+import { announcedForms, isSecretValue, secretHint, secretName, secretNameMaybe, tokenForms } from './secretForms';
+
 const replacement = '[redacted]';
 
-/**
- * Forms of tokens that their issuers document, and words that say of what follows that it is one. Each alternative fails
- * within a bounded number of characters, or takes all that it looked at: so a text costs time in proportion to its length.
- * Where a text stands in JSON a line break is two characters, the second of which is a letter: hence `edge`.
- */
+/** Where a token may begin. In JSON a line break is two characters, the second of which is a letter. */
 const edge = String.raw`(?:(?<![A-Za-z0-9_-])|(?<=\\[bfnrt])|(?<=\\u[0-9A-Fa-f]{4}))`;
-const secrets = new RegExp(
-  [
-    `${edge}(?:${[
-      String.raw`sk-[A-Za-z0-9_-]{20,}`,
-      String.raw`gh[pousr]_[A-Za-z0-9]{30,}`,
-      String.raw`github_pat_[A-Za-z0-9_]{30,}`,
-      String.raw`glpat-[A-Za-z0-9_-]{20,}`,
-      String.raw`npm_[A-Za-z0-9]{30,}`,
-      String.raw`xox[abposr]-[A-Za-z0-9-]{10,}`,
-      String.raw`A(?:KI|SI)A[A-Z0-9]{16}(?![A-Za-z0-9])`,
-      String.raw`AIza[A-Za-z0-9_-]{35}`,
-      String.raw`eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}`,
-      String.raw`(?<=bearer )[A-Za-z0-9._~+/-]{16,}=*`,
-    ].join('|')})`,
-    String.raw`(?<=://[^\s:@/"]{1,100}:)[^\s:@/"]{3,200}(?=@)`,
-    String.raw`(?<=(?:api[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|password|passwd)\\?["']?\s{0,3}[:=]\s{0,3}\\?["']?)[^\s"'\\,;]{8,}`,
-  ].join('|'),
-  'gi',
-);
-
-/** A cheap look at whether there can be one at all, because a flood of text passes here. */
-const hint = /sk-|gh[pousr]_|github_pat|glpat|npm_|xox|a[ks]ia|aiza|eyj|bearer|:\/\/|api[_-]?key|token|secret|passw/i;
-
-/** A name of a field, or of a variable, whose value is a secret whatever it looks like. */
-const secretName = /(?:api[_-]?key|access[_-]?token|auth[_-]?token|client[_-]?secret|password|passwd)$/i;
-
-/** Ends what may go on as the beginning of a secret that a word announces: `password: "`, `Bearer `. */
-const announced = /(?:bearer|key|token|secret|passw(?:or)?d)\\?["']?\s{0,3}[:=]?\s{0,3}\\?["']?$/i;
-/** More than the longest match of `announced`. */
-const announcedLimit = 32;
+const tokens = new RegExp(`${edge}(?:${tokenForms.join('|')})`, 'gi');
+/** Two groups a form: what announces a value, and the value. */
+const announced = new RegExp(announcedForms.map(({ lead, value }) => `(${lead})(${value})`).join('|'), 'gi');
 
 /** What a text that goes on may hold back, in characters: the longest token has some 2,000. */
 const heldLimit = 4_096;
+/** Characters that were shown already and may announce what comes. */
+const contextLimit = 256;
 
 const keyBegin = '-----BEGIN';
 const keyEnd = '-----END';
@@ -56,8 +29,7 @@ const keyLineLimit = 200;
 /** The text without what looks like a token, a key or a password. JSON stays JSON. Takes time in proportion to its length. */
 export function redact(text: string): string {
   if (text.length < 8) return text;
-  const isKeyed = text.includes(keyBegin);
-  if (!isKeyed) return hint.test(text) ? text.replace(secrets, replacement) : text;
+  if (!text.includes(keyBegin)) return scan(text, '');
   const stream = new Redaction();
   return stream.push(text) + stream.flush();
 }
@@ -75,9 +47,7 @@ function redactValue(value: unknown, isLeft: (name: string) => boolean, depth: n
   if (typeof value !== 'object' || value === null) return value;
   if (depth > depthLimit) return replacement;
   const inside = (inner: unknown, name: string): unknown => {
-    const isText = typeof inner === 'string' || typeof inner === 'number';
-    const isNamed = isText && String(inner).length >= 8 && secretName.test(name);
-    if (isNamed) return replacement;
+    if (isNamedSecret(name, inner)) return replacement;
     return isLeft(name) ? inner : redactValue(inner, isLeft, depth + 1);
   };
   if (Array.isArray(value)) {
@@ -91,12 +61,21 @@ function redactValue(value: unknown, isLeft: (name: string) => boolean, depth: n
   return isChanged ? Object.fromEntries(copy) : value;
 }
 
+function isNamedSecret(name: string, value: unknown): boolean {
+  if (typeof value !== 'string' && typeof value !== 'number') return false;
+  const text = String(value);
+  if (secretName.test(name)) return text.length >= 8 || isSecretValue(text, true);
+  return text.length >= 12 && secretNameMaybe.test(name) && isSecretValue(text, false);
+}
+
 /**
- * A text that comes in pieces. What may be the beginning of a secret is held back until more has come: at most the last word
- * with what announces it, and nothing of a private key is given at all.
+ * A text that comes in pieces. What may be the beginning of a secret is held back until more has come: at most the last word,
+ * and nothing of a private key is given at all.
  */
 export class Redaction {
   private held = '';
+  /** The end of what was taken before, which may announce what is held. */
+  private context = '';
   /** Whether what is held begins right after the header of a private key. */
   private inKey = false;
   /** Where the next footer is, from the end of what is held; null when that is not known, -1 when there is none. */
@@ -137,16 +116,23 @@ export class Redaction {
     for (let at = text.indexOf(keyBegin); at >= 0; at = text.indexOf(keyBegin, at + 1)) {
       keyHeader.lastIndex = at;
       if (keyHeader.test(text)) {
-        shown.push(scan(text.slice(0, at)), replacement);
+        shown.push(this.scan(text.slice(0, at)), replacement);
+        this.context = '';
         this.held = text.slice(keyHeader.lastIndex);
         this.inKey = true;
         return true;
       }
       if (!isLast && text.length - at < markLimit) end = Math.min(at, end);
     }
-    shown.push(scan(text.slice(0, end)));
+    shown.push(this.scan(text.slice(0, end)));
     this.held = text.slice(end);
     return false;
+  }
+
+  private scan(text: string): string {
+    const shown = scan(text, this.context);
+    this.context = `${this.context}${text}`.slice(-contextLimit);
+    return shown;
   }
 
   /** Takes the private key up to its footer; false when that may still come. Without one it ends with its last line. */
@@ -187,8 +173,23 @@ function endOfKey(text: string): number {
   return end;
 }
 
-function scan(text: string): string {
-  return text.length >= 8 && hint.test(text) ? text.replace(secrets, replacement) : text;
+/** The text without secrets, which stands behind a context that is none of it. */
+function scan(text: string, context: string): string {
+  const whole = context + text;
+  if (whole.length < 8 || !secretHint.test(whole)) return text;
+  const start = context.length;
+  // What begins in the context was whole when that was shown, or it is a value of which no form knows.
+  const withoutTokens = whole.replace(tokens, (token, at: number) => (at < start ? token : replacement));
+  return withoutTokens.replace(announced, (match: string, ...rest: unknown[]) => hide(match, rest, start)).slice(start);
+}
+
+/** A match of `announced` without its value; as it is where that is no secret. */
+function hide(match: string, rest: readonly unknown[], start: number): string {
+  const form = announcedForms.findIndex((_, index) => typeof rest[2 * index] === 'string');
+  const lead = String(rest[2 * form]);
+  const at = Number(rest[2 * announcedForms.length]);
+  const isSecret = isSecretValue(match.slice(lead.length), announcedForms[form]?.isCertain ?? true);
+  return isSecret && at + lead.length >= start ? lead + replacement : match;
 }
 
 /** Where a text that goes on can be cut so that no secret is cut in two. */
@@ -196,13 +197,7 @@ function breakOf(text: string): number {
   const from = Math.max(0, text.length - heldLimit);
   let start = text.length;
   while (start > from && !isSpace(text.charCodeAt(start - 1))) start--;
-  if (start === from && from > 0) return from + separatedAt(text.slice(from));
-  const before = Math.max(0, start - announcedLimit);
-  const announcement = announced.exec(text.slice(before, start));
-  if (!announcement) return start;
-  start = before + announcement.index;
-  while (start > from && !isSpace(text.charCodeAt(start - 1))) start--;
-  return start;
+  return start === from && from > 0 ? from + separatedAt(text.slice(from)) : start;
 }
 
 const wordCharacter = /[A-Za-z0-9_-]/;

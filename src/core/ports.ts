@@ -169,6 +169,8 @@ export interface StoredRequest {
   readonly outputSchema: Readonly<Record<string, unknown>> | null;
   readonly model: string | null;
   readonly reasoning: string | null;
+  /** It held a secret, which is not kept: what came back from the store is not what was asked for. */
+  readonly isRedacted?: boolean | undefined;
 }
 
 /** What is still to be said to a task. */
@@ -181,6 +183,8 @@ export interface Unsaid {
 
 /** A task of an earlier run. */
 export interface StoredTask {
+  /** How many messages held a secret, which is not kept, and were not said yet. */
+  readonly lostMessages: number;
   readonly snapshot: TaskSnapshot;
   readonly unsaid: Unsaid;
   readonly request: StoredRequest;

@@ -237,7 +237,7 @@ export class Task implements ThreadSink {
    * one that was at work; what nobody heard comes next, and `caughtUp` last.
    */
   async restore(
-    { snapshot: task, unsaid }: StoredTask,
+    { snapshot: task, unsaid, lostMessages }: StoredTask,
     adopt: (sink: ThreadSink) => Promise<AgentThread> | null,
   ): Promise<void> {
     const past = isTerminalStatus(task.status) ? null : new TaskPast();
@@ -263,6 +263,11 @@ export class Task implements ThreadSink {
     this.state = restoredState(task, past, next !== null);
     this.restoring = !this.terminal;
     this.latest = null;
+    if (lostMessages > 0)
+      this.note(
+        'warning',
+        `${lostMessages} messages were not said yet and held a secret, which is not kept: say them again`,
+      );
   }
 
   /** Everything that was said about a restored task is known: it goes on where it is, or somebody decides how. */

@@ -7,7 +7,7 @@ import { firstLine } from './boundedText';
 import { Deadlines } from './deadlines';
 import { type Disposable, DisposableStore } from './disposable';
 import { Emitter, type Event } from './emitter';
-import { CallError, invalidArgument, type TaskError } from './errors';
+import { CallError, invalidArgument, TaskFailedError, type TaskError } from './errors';
 import { checkAnswer } from './checkAnswer';
 import { findPending, tooLate } from './findPending';
 import { hashOf } from './hash';
@@ -297,6 +297,7 @@ export class TaskManager implements Disposable {
     return {
       open: (sink) => agent.open(threadSpecOf(spec, request), sink),
       prepare: async () => {
+        if (request.isRedacted === true) throw new TaskFailedError(secretLost);
         // Much may have changed while it was queued.
         this.assertMayRun(spec.sandbox, spec.spawnedBy);
         const text = await withContextFiles(request.prompt, request.contextFiles, settings.roots());
@@ -741,6 +742,13 @@ type About = Pick<
   TaskSnapshot,
   'id' | 'title' | 'labels' | 'type' | 'cwd' | 'sandbox' | 'approvalPolicy' | 'dependsOn' | 'spawnedBy'
 >;
+
+const secretLost: TaskError = {
+  code: 'bad_request',
+  message: 'Its prompt held a secret, which is not kept on disk, so it cannot begin after a restart.',
+  retryable: true,
+  hint: 'Spawn the task again. A prompt can name the file or the variable that holds a secret in its place.',
+};
 
 function specOf(about: About, { prompt, model, reasoning, outputSchema, keepAliveMs }: StoredRequest): TaskSpec {
   const { id, title, labels, type, cwd, sandbox, approvalPolicy, dependsOn, spawnedBy } = about;

@@ -146,8 +146,8 @@ class Reader {
     if (!(next === '' || ' \t\n|&;'.includes(next))) return null;
     if (this.at === start) return undefined;
     const source = this.text.slice(start, this.at);
-    // A shell expands `=name` at the beginning of a word.
-    return source.startsWith('=') ? null : { text, source, hasPattern };
+    // zsh expands `=name` at the beginning of a word, behind an empty quotation too.
+    return text.startsWith('=') ? null : { text, source, hasPattern };
   }
 
   private take(pattern: RegExp): RegExpExecArray | undefined {

@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { taskErrorCodes } from '../core/errors';
 import { answerers } from '../core/pendingRequest';
-import { approvalPolicies, sandboxes, type StoredTask, type Unsaid } from '../core/ports';
+import { redactJson } from '../base/redaction';
+import { approvalPolicies, sandboxes, type StoredRequest, type StoredTask, type Unsaid } from '../core/ports';
 import { taskTypes } from '../core/taskSnapshot';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { isTerminalStatus } from '../core/taskState';
@@ -163,16 +164,39 @@ const turnInput = z.object({
   reasoning: text.nullable(),
   planMode: z.boolean(),
   outputSchema,
+  isRedacted: z.boolean().optional(),
 });
 const unsaidSchema = z.object({ next: turnInput.nullable(), queue: z.array(turnInput) });
 
 /** A torn file costs the messages that were not said, and not the task. */
-function parseUnsaid(json: string | null): Unsaid {
+function parseUnsaid(json: string | null): Pick<StoredTask, 'unsaid' | 'lostMessages'> {
   try {
-    return unsaidSchema.parse(JSON.parse(json ?? ''));
+    const { next, queue } = unsaidSchema.parse(JSON.parse(json ?? ''));
+    const kept = queue.filter(isWhole);
+    const unsaid = { next: next && isWhole(next) ? next : null, queue: kept };
+    return { unsaid, lostMessages: queue.length - kept.length + (next && !unsaid.next ? 1 : 0) };
   } catch {
-    return { next: null, queue: [] };
+    return { unsaid: { next: null, queue: [] }, lostMessages: 0 };
   }
+}
+
+function isWhole({ isRedacted }: { readonly isRedacted?: boolean | undefined }): boolean {
+  return isRedacted !== true;
+}
+
+/** What is written: without secrets, and with word of it where there was one. */
+export function keptRequest(request: StoredRequest): StoredRequest {
+  return withoutSecrets(request);
+}
+
+/** See `keptRequest`. */
+export function keptUnsaid({ next, queue }: Unsaid): Unsaid {
+  return { next: next && withoutSecrets(next), queue: queue.map(withoutSecrets) };
+}
+
+function withoutSecrets<T extends object>(value: T): T {
+  const kept = redactJson(value);
+  return kept === value ? value : { ...kept, isRedacted: true };
 }
 
 const requestSchema = z.object({
@@ -184,6 +208,7 @@ const requestSchema = z.object({
   outputSchema,
   model: text.nullable(),
   reasoning: text.nullable(),
+  isRedacted: z.boolean().optional(),
 });
 
 /** Throws with the first field that does not fit. */
@@ -208,6 +233,6 @@ export function parseStoredTask(meta: string, request: string, unsaid: string | 
   return {
     snapshot: snapshot as unknown as TaskSnapshot,
     request: read(requestSchema, 'request.json', JSON.parse(request)),
-    unsaid: parseUnsaid(unsaid),
+    ...parseUnsaid(unsaid),
   };
 }

@@ -22,7 +22,7 @@ import { isTaskId, type TaskId } from '../core/taskId';
 import type { TaskSnapshot } from '../core/taskSnapshot';
 import { metaOf } from './meta';
 import { SegmentedFile } from './segmentedFile';
-import { parseStoredTask } from './storedTask';
+import { keptRequest, keptUnsaid, parseStoredTask } from './storedTask';
 
 const flushEveryMs = 100;
 /** What could not be written is tried again after this time. */
@@ -133,12 +133,12 @@ export class TaskFiles implements Journal {
   }
 
   saveRequest(id: TaskId, request: StoredRequest): void {
-    this.task(id).request = JSON.stringify(request);
+    this.task(id).request = JSON.stringify(keptRequest(request));
     this.schedule(id);
   }
 
   saveUnsaid(id: TaskId, unsaid: Unsaid): void {
-    this.task(id).unsaid = JSON.stringify(unsaid);
+    this.task(id).unsaid = JSON.stringify(keptUnsaid(unsaid));
     this.schedule(id);
   }
 

@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type PlainCommand, plainCommand } from '../../src/policy/plainCommand';
 import { labDirectory, type Ran, ShellLab } from '../rig/shellLab';
@@ -28,14 +29,28 @@ function wrongWith({ directory, staysThere, commands }: PlainCommand, ran: Ran):
     const moved = directory === null ? labDirectory : directoryOf(directory);
     if (cwd !== moved && (staysThere || cwd !== labDirectory)) return `It ran ${JSON.stringify(argv)} in ${cwd}.`;
   }
-  const unnamed = ran.missing.find((name) => !commands.some(([program = '']) => program.endsWith(name)));
+  // Programs of a pipeline may write at the same time, each its message in several parts, so that only its words are certain.
+  const named = commands.map(([program = '']) => program).sort((a, b) => b.length - a.length);
+  const said = ['command not found', 'not found', 'shells', 'bash', 'dash', 'zsh', 'line', 'sh'];
+  const without = (words: readonly string[], line: string): string =>
+    words.reduce((text, word) => text.replaceAll(word, ' '), line);
+  const isStrange = named.some((program) => !/^[ -~]*$/.test(program));
+  const form = /\/shells\/\w+: (?:line )?(?:\d+: )?|(?<!\S)sh: |zsh:\d+: |command not found|not found/g;
+  const isExplained = (line: string): boolean =>
+    // bash writes such a name in numbers.
+    (isStrange && line.includes("$'")) ||
+    [line, line.replace(form, '\n')].some((text) =>
+      [
+        [...said, ...named],
+        [...named, ...said],
+      ].some((words) => !/[a-z]/i.test(without(words, text))),
+    );
+  const unnamed = ran.missing.find((line) => !isExplained(line));
   return unnamed === undefined ? undefined : `It looked for ${unnamed}.`;
 }
 
 function directoryOf(path: string): string {
-  const url = new URL(`file://${labDirectory}/`);
-  const real = new URL(path, url).pathname.replace(/(?<=.)\/$/, '');
-  return real.replace(/\/link(?=\/|$)/, '/sub');
+  return posix.resolve(labDirectory, path).replace(/\/link(?=\/|$)/, '/sub');
 }
 
 /** A pattern stands for names, of which none is an option. */

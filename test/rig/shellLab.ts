@@ -12,7 +12,7 @@ export interface Ran {
   readonly shell: string;
   /** Each program that ran, with its directory, name and arguments. */
   readonly programs: readonly { readonly cwd: string; readonly argv: readonly string[] }[];
-  /** Names that the shell looked for and did not find. */
+  /** What the shell said of programs that it looked for and did not find. */
   readonly missing: readonly string[];
   /** Whether a file was made, changed or removed. */
   readonly wrote: boolean;
@@ -126,10 +126,6 @@ function ranOf({ shell, trace, stderr, isChanged, trouble }: Raw): Ran {
       const [cwd = '', path = '', ...args] = one.split('\u001f').slice(0, -1);
       return { cwd, argv: [path.replace('/stubs/', ''), ...args] };
     });
-  // Programs of a pipeline may write at the same time, each its message in several parts: the name is the last part.
-  const missing = stderr.split('\n').flatMap((line) => {
-    const name = /command not found: (.*)$/.exec(line)?.[1] ?? /^(.*): (?:command )?not found$/.exec(line)?.[1];
-    return name === undefined ? [] : [name.split(': ').at(-1) ?? name];
-  });
+  const missing = stderr.split('\n').filter((line) => line.includes('not found'));
   return { shell, programs, missing, wrote: isChanged, trouble };
 }

@@ -150,9 +150,29 @@ describe('the files of a task', () => {
     await written(done);
     const files = await TaskFiles.open(dir, log);
     expect(await files.load()).toEqual({
-      tasks: [{ snapshot: { version: 1, ...done }, request, unsaid: { next: null, queue: [] } }],
+      tasks: [{ snapshot: { version: 1, ...done }, request, unsaid: { next: null, queue: [] }, lostMessages: 0 }],
       damaged: [],
     });
+  });
+
+  it('hold no secret of what was asked, and say so', async () => {
+    const secret = `ghp_${'a1B2'.repeat(9)}`;
+    const files = await TaskFiles.open(dir, log);
+    const input = (text: string) => ({ text, model: null, reasoning: null, planMode: false, outputSchema: null });
+    files.saveRequest(done.id, { ...request, prompt: `use ${secret}`, developerInstructions: `and ${secret}` });
+    files.saveUnsaid(done.id, { next: input(`say ${secret}`), queue: [input('plain'), input(`TOKEN=${secret}`)] });
+    files.saveMeta({ ...done, finalMessage: secret, labels: [secret] });
+    await files.flush();
+    const { dir: path } = files.paths(done.id);
+    for (const name of await readdir(path)) expect(await readFile(join(path, name), 'utf8')).not.toContain(secret);
+    const { tasks } = await (await TaskFiles.open(dir, log)).load();
+    expect(tasks).toMatchObject([
+      {
+        request: { prompt: 'use [redacted]', isRedacted: true },
+        unsaid: { next: null, queue: [{ text: 'plain' }] },
+        lostMessages: 2,
+      },
+    ]);
   });
 
   it('that are cut at any byte cost that task only, and are told', async () => {

@@ -654,6 +654,7 @@ describe('tasks of an earlier run', () => {
     snapshot: { ...base, id, cwd: tmpdir(), spawnedBy: 'caller', threadId: `thread of ${id}`, ...more },
     request,
     unsaid: { next: null, queue: [] },
+    lostMessages: 0,
   });
   const ended = { status: 'completed', endedAt: Date.now() - 1_000, finalMessage: 'done', diff: '+x' } as const;
 
@@ -666,6 +667,18 @@ describe('tasks of an earlier run', () => {
     await tasks.message('a-b-1', { text: 'more', mode: 'auto' }, 'caller');
     expect(agent.threads[0]).toMatchObject({ id: 'thread of a-b-1', inputs: [{ text: 'more' }] });
     expect(tasks.get('a-b-1')).toMatchObject({ status: 'working', turns: 2 });
+  });
+
+  it('do not begin when their prompt held a secret, which is not kept', async () => {
+    const queued = { status: 'submitted', threadId: null, turns: 0 } as const;
+    journal.stored = [{ ...was('a-b-1', queued), request: { ...request, prompt: '[redacted]', isRedacted: true } }];
+    await tasks.restore();
+    await vi.waitFor(() => expect(tasks.get('a-b-1').status).toBe('failed'));
+    expect(tasks.get('a-b-1').error).toMatchObject({
+      code: 'bad_request',
+      message: expect.stringContaining('held a secret') as string,
+    });
+    expect(agent.threads.flatMap(({ inputs }) => inputs)).toEqual([]);
   });
 
   it('are kept no longer, and may work no longer, than they were to when the clock was set back', async () => {
@@ -890,6 +903,7 @@ describe('a used-up plan', () => {
         },
         request: { prompt: 'do it', keepAliveMs: hourMs, outputSchema: null, model: null, reasoning: null },
         unsaid: { next: null, queue: [] },
+        lostMessages: 0,
       },
     ];
     await tasks.restore();

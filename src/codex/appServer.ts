@@ -13,7 +13,7 @@ import type { ServerHost, ServerProcess } from '../process/serverProcess';
 import { accountKey } from './codexAccount';
 import type { CodexBinary } from './findCodex';
 import { initializeResult } from './protocol';
-import { rpcDefaults, type RpcHandlers, type RpcOptions, RpcPeer } from './rpc';
+import { rpcDefaults, RpcError, type RpcHandlers, type RpcOptions, RpcPeer } from './rpc';
 
 export interface AppServerOptions {
   readonly locate: () => Promise<CodexBinary>;
@@ -35,6 +35,8 @@ export interface Connection {
   readonly lineage: number | null;
   /** The account that it works for; see codexAccount.ts. */
   readonly account: string;
+  /** What it says has a higher position than this. */
+  readonly begins: number;
   /** The keeper that owns the server and carries the same mark. */
   readonly keeperPid: number | undefined;
 }
@@ -111,6 +113,7 @@ export class AppServer implements Disposable {
     if (running) {
       running.rpc.listen();
       await this.hearAll(running.child.caughtUp);
+      await this.introduce(running.rpc);
       // One that ended meanwhile may have left more in the file.
       if (this.running) return;
     }
@@ -122,6 +125,18 @@ export class AppServer implements Disposable {
       { ...rpcDefaults, waits: true },
     );
     for await (const line of this.options.host.missed()) rpc.take(line);
+  }
+
+  /** Whoever started the server may have been killed before it said who it is; a server that knows that refuses it. */
+  private async introduce(rpc: RpcPeer): Promise<void> {
+    try {
+      await rpc.request('initialize', this.identity(), startTimeoutMs);
+      rpc.notify('initialized');
+      this.options.log('info', 'The server of an earlier run was not in use yet, and is now.');
+    } catch (error) {
+      if (!(error instanceof RpcError))
+        this.options.log('warn', `The server of an earlier run does not answer: ${messageOf(error)}`);
+    }
   }
 
   /** Waits for as long as more is heard. */
@@ -273,8 +288,9 @@ export class AppServer implements Disposable {
   }
 }
 
-function aboutOf({ pid, keeperPid, purpose }: ServerProcess): Pick<Connection, 'pid' | 'keeperPid' | 'account'> {
-  return { pid: pid ?? 0, keeperPid, account: purpose };
+function aboutOf(server: ServerProcess): Pick<Connection, 'pid' | 'keeperPid' | 'account' | 'begins'> {
+  const { pid, keeperPid, purpose, begins } = server;
+  return { pid: pid ?? 0, keeperPid, account: purpose, begins };
 }
 
 const noLineage =

@@ -77,6 +77,8 @@ export class CodexThread implements AgentThread {
   private readonly turnChanged = new Signal();
   /** The server that has the thread loaded and tells us of it. */
   private connection: Connection | null = null;
+  /** The position at which the turn of an earlier run began. */
+  private turnSince = 0;
   /** A turn ran in the server that was joined, so that the thread is loaded there. */
   private ranHere = false;
   /** Whether it was loaded so that everything in it is asked. */
@@ -107,6 +109,8 @@ export class CodexThread implements AgentThread {
   /** A thread of an earlier run: the server that still has it loaded, if there is one. */
   join(connection: Connection | null): void {
     this.connection = connection;
+    // The server of that turn may be gone, and another one be here.
+    if (connection && this.turnSince > 0 && this.turnSince <= connection.begins) this.setTurn(null);
     this.ranHere = this.turnId !== null;
   }
 
@@ -233,6 +237,7 @@ export class CodexThread implements AgentThread {
         this.adopted = false;
         this.ranHere = true;
         this.silent.turnStarted();
+        this.turnSince = this.position;
         this.setTurn(event.turnId);
         break;
       case 'turnCompleted':

@@ -76,13 +76,12 @@ export class Keeper {
   private readonly door: Door;
   private readonly lineage: number | null;
 
-  private constructor(options: KeeperOptions, lineage: number | null, door: Door) {
+  private constructor(options: KeeperOptions, lineage: number | null, door: Door, begins: number) {
     this.options = options;
     this.keepMs = options.keepMs;
     this.lineage = lineage;
     this.door = door;
-    // The time grows over keepers; a server would have to say more than a million lines a second to overtake it.
-    this.backlog = new Backlog(backlogPath(options.stateDir), Date.now() * 1_000);
+    this.backlog = new Backlog(backlogPath(options.stateDir), begins);
     this.child = startChild({ file: options.file, args: options.args });
     this.readServer();
     this.watch = setInterval(() => this.look(), lookEveryMs);
@@ -99,6 +98,8 @@ export class Keeper {
       welcome: () => ({}),
       onGuest: (guest) => (keeper ? keeper.meet(guest) : guest.socket.destroy()),
     });
+    // The time grows over keepers; a server would have to say more than a million lines a second to overtake it.
+    const begins = Date.now() * 1_000;
     const record = {
       version: 1,
       keeper: await identityOf(process.pid),
@@ -106,9 +107,10 @@ export class Keeper {
       address: door.address,
       token: door.token,
       purpose: options.purpose,
+      begins,
     } as const;
     await writeRecord(options.stateDir, record);
-    keeper = new Keeper(options, lineage, door);
+    keeper = new Keeper(options, lineage, door, begins);
     const { pid } = keeper.child;
     await writeRecord(options.stateDir, { ...record, server: pid === undefined ? null : await identityOf(pid) });
     return keeper;

@@ -14,6 +14,8 @@ const recordSchema = z.object({
   token: z.string(),
   /** What the server works for; see `ServerOptions`. */
   purpose: z.string().default(''),
+  /** Every line of this server has a higher position; see backlog.ts. */
+  begins: z.number().default(0),
 });
 export type KeeperRecord = z.infer<typeof recordSchema>;
 

@@ -109,6 +109,7 @@ class KeptServer implements ServerProcess {
   readonly pid: number;
   readonly keeperPid: number;
   readonly purpose: string;
+  readonly begins: number;
   readonly lineage: Promise<number | null>;
   readonly stderr = new PassThrough();
   readonly exited: Promise<ExitInfo>;
@@ -125,6 +126,7 @@ class KeptServer implements ServerProcess {
     this.pid = pidOf(record.server);
     this.keeperPid = pidOf(record.keeper);
     this.purpose = record.purpose;
+    this.begins = record.begins;
     this.lineage = readLineage(this.keeperPid).then((mark) => (mark === 0 ? null : mark));
     this.caughtUp = new Promise((resolve) => (this.onCaughtUp = resolve));
     this.exited = new Promise((resolve) => (this.onExit = resolve));

@@ -7,6 +7,8 @@ export interface ServerProcess extends ChildProcess {
   readonly lineage: Promise<number | null>;
   /** What its starter said that it works for; see `ServerOptions`. */
   readonly purpose: string;
+  /** What it says has a higher position than this; what an earlier server said has none. */
+  readonly begins: number;
   /** The keeper that owns it; undefined when we do. */
   readonly keeperPid: number | undefined;
   /** Takes a line of `stdout` that begins with `controlMark`. */
@@ -48,6 +50,7 @@ function startDirect(options: ServerOptions): ServerProcess {
     ...child,
     lineage: claimLineage(child.pid ?? 0),
     purpose: options.purpose,
+    begins: 0,
     keeperPid: undefined,
     control: () => undefined,
     acknowledge: () => undefined,

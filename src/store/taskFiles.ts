@@ -53,6 +53,8 @@ interface OpenTask {
   meta: string | null;
   request: string | null;
   unsaid: string | null;
+  /** What those were last, should the directory be deleted by somebody. */
+  readonly latest: { meta: string | null; request: string | null; unsaid: string | null };
   /** Characters that wait for the disk. */
   unwritten: number;
   isMade: boolean;
@@ -238,6 +240,7 @@ export class TaskFiles implements Journal {
       meta: null,
       request: null,
       unsaid: null,
+      latest: { meta: null, request: null, unsaid: null },
       unwritten: 0,
       isMade: false,
       last: Promise.resolve(true),
@@ -257,12 +260,14 @@ export class TaskFiles implements Journal {
     const batch: Batch = { appends: new Map(task.waiting), meta, request, unsaid };
     task.waiting.clear();
     task.meta = task.request = task.unsaid = null;
+    for (const name of ['meta', 'request', 'unsaid'] as const) task.latest[name] = batch[name] ?? task.latest[name];
     task.last = task.last.then(async () => {
       try {
         await this.writeBatch(task, batch);
         this.troubled.delete(`${id}/write`);
         return true;
       } catch (error) {
+        if (isGone(error)) this.makeAgain(task, batch);
         if (this.tasks.get(id) === task) this.writeAgain(id, task, batch);
         this.trouble(id, 'write', `${messageOf(error)} It is tried again.`);
         return false;
@@ -287,6 +292,12 @@ export class TaskFiles implements Journal {
     if (batch.meta !== null) await writePrivate(paths.meta, redact(batch.meta));
   }
 
+  /** Somebody deleted the directory: the task is kept from here on, without what was said before. */
+  private makeAgain(task: OpenTask, batch: Batch): void {
+    task.isMade = false;
+    Object.assign(batch, task.latest);
+  }
+
   /** Puts what could not be written before what came meanwhile. */
   private writeAgain(id: TaskId, task: OpenTask, batch: Batch): void {
     for (const [file, texts] of batch.appends) {
@@ -306,6 +317,10 @@ export class TaskFiles implements Journal {
     this.log('error', `Could not keep the files of task ${id}: ${message}`);
     this.troubleEmitter.fire({ id, message: `This task's files cannot be kept: ${message}` });
   }
+}
+
+function isGone(error: unknown): boolean {
+  return (error as NodeJS.ErrnoException).code === 'ENOENT';
 }
 
 function lengthOf(texts: readonly string[]): number {

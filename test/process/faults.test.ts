@@ -94,6 +94,39 @@ describe.each(Object.entries(moments))(`seed ${seed}: %s`, (name, { set, withinM
   });
 });
 
+it.each([150, 450, 650, 850])(
+  'the app-server is killed, and the program %i ms later while tasks are continued: all go on to their end',
+  { timeout: 60_000 * rounds },
+  async (afterMs) => {
+    for (let round = 0; round < rounds; round++) {
+      const rig = await startCodexRig();
+      const flags = ['--recovery', 'continue'];
+      const first = await connectStdio(rig, flags);
+      const spawned = [0, 1, 2].map(() =>
+        call(first.client, 'spawn-task', { prompt: 'slow 2s 10\nsay done', ...full }),
+      );
+      const ids = (await Promise.all(spawned)).map(({ task_id }) => String(task_id));
+      await until('they work', async () => {
+        const turns = await Promise.all(ids.map(async (id) => (await status(first.client, id)).turn));
+        return turns.every((turn) => turn === 1);
+      });
+      killOne((await record(rig)).server);
+      await delay(afterMs + random(`continued ${afterMs} ${round}`) * 50);
+      killOne(first.pid);
+      await until('the program is gone', () => !isAlive(first.pid));
+      const after = await connectStdio(rig, flags);
+      const known = await settle(after.client);
+      expect(
+        ids.map((id) => known.get(id)),
+        JSON.stringify([...known]),
+      ).toEqual(ids.map(() => 'completed'));
+      await after.client.close();
+      await until('the program ends', () => !isAlive(after.pid));
+      await rig.dispose();
+    }
+  },
+);
+
 async function kill(
   rig: CodexRig,
   victim: Victim,

@@ -33,6 +33,7 @@ it('does not say that a server ended before it has, when its keeper dies slowly'
     server: await identityOf(server.pid!),
     address,
     token: 'token',
+    begins: 0,
     purpose: '',
   });
   const kept = await new KeeperHost({ program: '', doorsDir: stateDir, stateDir, keepMs: () => 1_000 }).find();

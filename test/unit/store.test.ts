@@ -275,6 +275,23 @@ describe('the files of a task', () => {
     expect(JSON.parse(await readFile(files.paths(done.id).meta, 'utf8'))).toMatchObject({ title: done.title });
   });
 
+  it('are made again when somebody deletes them in the middle of the work', async () => {
+    const files = await TaskFiles.open(dir, log);
+    files.saveRequest(done.id, request);
+    files.saveMeta({ ...done, title: 'before' });
+    files.append(done.id, 'verbose', 'one ');
+    await files.flush();
+    await rm(join(dir, 'tasks'), { recursive: true });
+    files.append(done.id, 'verbose', 'two ');
+    expect(await files.flush()).toBe(false);
+    files.append(done.id, 'verbose', 'three');
+    expect(await files.flush()).toBe(true);
+    const { tasks, damaged } = await (await TaskFiles.open(dir, log)).load();
+    expect([tasks.map(({ snapshot }) => snapshot.title), damaged]).toEqual([['before'], []]);
+    expect(await readFile(files.paths(done.id).verbose_log, 'utf8')).toBe('two three');
+    expect(lines.join()).toContain('Could not keep the files');
+  });
+
   it('are gone when the task is removed, also what was still to be written', async () => {
     const path = await written(done);
     const files = await TaskFiles.open(dir, log);

@@ -26,8 +26,31 @@ const gatedConfig: Readonly<Record<string, unknown>> = {
   'features.browser_use': false,
   'features.computer_use': false,
   'features.hooks': false,
+  'features.view_image': false,
+  'features.image_generation': false,
+  'features.multi_agent_v2': false,
+  'features.standalone_web_search': false,
+  web_search: 'disabled',
   // Otherwise `cd x` may lead to a place that is not below the directory of the command.
   'shell_environment_policy.set.CDPATH': '',
+};
+
+/**
+ * Every tool that Codex 0.169 offers its model in such a thread. What `asks` is put to the rules at each use; what does nothing to
+ * files, commands or others needs no asking. Reading the resources of an MCP server is asked of nobody, and Codex has no switch for it.
+ */
+export const gatedTools: Readonly<Record<string, 'asks' | 'harmless' | 'reads MCP resources unasked'>> = {
+  exec_command: 'asks',
+  // Polls a command that was accepted; without a terminal nothing can be typed.
+  write_stdin: 'harmless',
+  apply_patch: 'asks',
+  update_plan: 'harmless',
+  request_user_input: 'asks',
+  // Finds tools, whose use is asked.
+  tool_search: 'harmless',
+  list_mcp_resources: 'reads MCP resources unasked',
+  list_mcp_resource_templates: 'reads MCP resources unasked',
+  read_mcp_resource: 'reads MCP resources unasked',
 };
 
 const configResult = z.object({

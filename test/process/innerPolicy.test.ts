@@ -1,8 +1,10 @@
 import { access, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { gatedTools } from '../../src/codex/gatedThreads';
 import type { Answer } from '../../src/core/pendingRequest';
 import type { TaskSnapshot } from '../../src/core/taskSnapshot';
+import { toolNames } from '../../src/demo/modelRequest';
 import { type CodexRig, startCodexRig, startWorker } from '../rig/codexRig';
 import { until } from '../rig/until';
 
@@ -233,6 +235,21 @@ describe('what Codex would not ask', () => {
     }
     expect(await exists('project.txt')).toBe(false);
     await rm(join(rig.workspace, '.codex'), { recursive: true });
+  });
+
+  it('offers the model no tool that asks nobody but those that are known', async () => {
+    await start(rule('codex/command', '{action: allow}'));
+    await ended(await spawn('say done'));
+    const request = rig.model.requests.at(-1);
+    const offered = request ? toolNames(request) : [];
+    expect(offered).toContain('exec_command');
+    expect(offered.filter((name) => !Object.hasOwn(gatedTools, name))).toEqual([]);
+    // Called all the same, they do nothing.
+    const id = await spawn(`tool: view_image {"path": "${join(rig.workspace, 'x.png')}"}\nsay done`);
+    expect(await ended(id)).toMatchObject({ status: 'completed' });
+    expect(JSON.stringify(rig.model.requests.at(-1)?.input)).toMatch(
+      /unsupported call|not (?:found|enabled|available)/i,
+    );
   });
 
   it('is what was loaded before there were rules: the next turn is begun anew with them', async () => {

@@ -23,7 +23,7 @@ export async function startAgentHostRig(rig: CodexRig): Promise<AgentHostRig> {
   await new Promise<void>((resolve) => service.listen(0, '127.0.0.1', resolve));
   const url = `http://127.0.0.1:${(service.address() as AddressInfo).port}`;
   // The harness is a client of ours, and no task: its Codex has a home of its own.
-  const codexHome = join(rig.dataDir, 'harness-codex-home');
+  const codexHome = join(rig.codexHome, 'of-the-harness');
   await writeCodexHome(codexHome, { modelUrl: rig.model.url });
   const driver = join(rig.dir, 'driver.sock');
   return {

@@ -28,8 +28,17 @@ export interface CodexRig {
 }
 
 /** A data directory where no task may write: with doors in a temporary directory none is started. */
-export async function newDataDir(): Promise<string> {
-  const parent = cacheDir('data');
+export function newDataDir(): Promise<string> {
+  return newDirIn('data');
+}
+
+/** In a temporary directory Codex makes no links to itself, without which its sandbox does not start where the system has bwrap. */
+export function newCodexHome(): Promise<string> {
+  return newDirIn('codex-homes');
+}
+
+async function newDirIn(name: string): Promise<string> {
+  const parent = cacheDir(name);
   await mkdir(parent, { recursive: true });
   return realpath(await mkdtemp(join(parent, 'test-')));
 }
@@ -39,8 +48,7 @@ export async function startCodexRig(options: { more?: string; modelUrl?: string 
   const [workspace, stateDir] = ['workspace', 'state'].map((name) => join(dir, name)) as [string, string];
   await mkdir(workspace);
   const dataDir = await newDataDir();
-  // In a temporary directory Codex makes no links to itself, without which its sandbox does not start where the system has bwrap.
-  const codexHome = join(dataDir, 'codex-home');
+  const codexHome = await newCodexHome();
   const policyPath = join(dir, 'policy.yaml');
   await writeFile(policyPath, '');
   const model = await startScriptedModel();
@@ -58,7 +66,7 @@ export async function startCodexRig(options: { more?: string; modelUrl?: string 
     policyPath,
     dispose: async () => {
       await model.close();
-      for (const one of [dir, dataDir]) await rm(one, { recursive: true, force: true, maxRetries: 5 });
+      for (const one of [dir, dataDir, codexHome]) await rm(one, { recursive: true, force: true, maxRetries: 5 });
     },
   };
 }

@@ -6,7 +6,7 @@ import { writeCodexHome } from '../../src/demo/codexHome';
 import { writeSampleWorkspace } from '../../src/demo/sampleWorkspace';
 import { type ScriptedModel, startScriptedModel } from '../../src/demo/scriptedModel';
 import { demoScript } from '../../src/demo/story';
-import { launcherPath, newDataDir } from './codexRig';
+import { launcherPath, newCodexHome, newDataDir } from './codexRig';
 
 /** The demo: the real Codex CLI with a scripted model on loopback, in a sample workspace. */
 export interface Demo {
@@ -23,8 +23,7 @@ export async function startDemo(thinkMs = 1_200): Promise<Demo> {
   const workspace = join(dir, 'greeter');
   await writeSampleWorkspace(workspace);
   const model = await startScriptedModel({ scriptOf: demoScript, thinkMs });
-  // Not in a temporary directory; see codexRig.ts.
-  const codexHome = join(dataDir, 'codex-home');
+  const codexHome = await newCodexHome();
   await writeCodexHome(codexHome, { modelUrl: model.url });
   const { path: codexPath } = await findCodex(thisMachine(launcherPath, null));
   return {
@@ -34,7 +33,7 @@ export async function startDemo(thinkMs = 1_200): Promise<Demo> {
     env: { CODEX_HOME: codexHome, CODEX_WORKER_DATA: dataDir, CODEX_WORKER_DEMO: '1' },
     async stop() {
       await model.close();
-      for (const one of [dir, dataDir]) await rm(one, { recursive: true, force: true, maxRetries: 5 });
+      for (const one of [dir, dataDir, codexHome]) await rm(one, { recursive: true, force: true, maxRetries: 5 });
     },
   };
 }

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { writeCodexHome } from '../../src/demo/codexHome';
-import type { CodexRig } from './codexRig';
+import { type CodexRig, newCodexHome } from './codexRig';
 import { installCopilot } from './installCopilot';
 
 /** What the editor hands to its harnesses of our server. */
@@ -67,7 +67,7 @@ export async function runCopilot(rig: CodexRig, definition: HandedDefinition, sc
 
 /** Has `codex exec` do what a script says, with our server in its config.toml as the recipe has it. */
 export async function runCodexExec(rig: CodexRig, definition: HandedDefinition, script: string): Promise<string> {
-  const home = await mkdtemp(join(rig.dataDir, 'exec-'));
+  const home = await newCodexHome();
   const env = Object.entries(definition.env).map(([name, value]) => `${name} = ${JSON.stringify(value)}`);
   const server = [
     '[mcp_servers.codex-worker]',

@@ -191,7 +191,11 @@ it('tells of a command that the sandbox did not start, which Codex tells its mod
   await ended();
   const { text } = await tasks.readJournal(id, 'timeline', 0, 100_000);
   expect(text.match(/CMD echo fine/g)).toHaveLength(1);
-  expect(text).toMatch(/CMD touch made\.txt\n[\d:]+ EXIT exit 1 touch made\.txt\n[\d:]+ TURN completed/);
+  // On a slow machine Codex tells of it itself, with how long it took. It is told once in any case.
+  expect(text.match(/CMD touch made\.txt/g)).toHaveLength(1);
+  expect(text).toMatch(
+    /CMD touch made\.txt\n[\d:]+ EXIT exit 1(?: · \d+ ms)? touch made\.txt\n(?:.*\n)?[\d:]+ TURN completed/,
+  );
   expect(tasks.get(id).outputTail).toContain('crosses writable symlink');
   await expect(tasks.spawn({ prompt: 'say hi', sandbox: 'workspace-write', cwd }, 'test')).rejects.toMatchObject({
     code: 'codex_unavailable',

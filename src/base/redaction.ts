@@ -188,7 +188,11 @@ function hide(match: string, rest: readonly unknown[], start: number): string {
   const form = announcedForms.findIndex((_, index) => typeof rest[2 * index] === 'string');
   const lead = String(rest[2 * form]);
   const at = Number(rest[2 * announcedForms.length]);
-  const isSecret = isSecretValue(match.slice(lead.length), announcedForms[form]?.isCertain ?? true);
+  const isSecret = isSecretValue(
+    match.slice(lead.length),
+    announcedForms[form]?.isCertain ?? true,
+    /=["']?$/.test(lead),
+  );
   return isSecret && at + lead.length >= start ? lead + replacement : match;
 }
 

@@ -80,9 +80,10 @@ export const secretHint =
 const code =
   /^(?:string|number|boolean|object|any|unknown|undefined|null|none|nil|true|false|required|optional|redacted|\[redacted\]|\*+|x+|\.+)[;)\]}]*$|[()[\]{}$]|^(?:this|self|process|os|env|config|options|settings|req|request|args|params|props|ctx|context)\.[a-z_]|^[a-z_]\w{0,2}\.[a-z_$][\w$]{0,40}[;,]*$/i;
 
-/** Whether a value is one, and not the code that handles one. */
-export function isSecretValue(value: string, isCertain: boolean): boolean {
+/** Whether a value is one, and not the code that handles one. What is set as a variable of a shell is, however short. */
+export function isSecretValue(value: string, isCertain: boolean, isSet = false): boolean {
   if (code.test(value)) return false;
+  if (isCertain && isSet) return true;
   if (isCertain) return value.length >= 8 || /\d|[^A-Za-z0-9_;]/.test(value) || isMixed(value);
   return looksRandom(value);
 }

@@ -248,7 +248,7 @@ it('the empty directories that the sandbox of a killed command leaves go with th
     return id;
   };
   const ids = [await spawn(marks[0]!), await spawn(marks[1]!)];
-  expect(await readdir(cwd)).toContain('.agents');
+  await until('its mount points are there', async () => (await readdir(cwd)).includes('.agents'));
   // Somebody has need of one.
   await writeFile(join(cwd, '.aws', 'config'), '');
   await cancel(ids[0]!);

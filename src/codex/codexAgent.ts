@@ -35,7 +35,7 @@ import {
 import { type CodexQuestion, questionOf } from './codexRequests';
 import type { Notification } from './threadText';
 import { methodNotFound, parseMessage, type RpcAnswer, type ServerRequest } from './rpc';
-import { probeSandbox } from './sandboxProbe';
+import { isSandboxRefusal, probeSandbox } from './sandboxProbe';
 import { assertDoorsOutside } from './writableRoots';
 
 export interface CodexAgentOptions {
@@ -390,10 +390,7 @@ export class CodexAgent implements Agent {
   /** The end of a turn waits for what Codex did in it without a word. */
   private async tellSilent(thread: CodexThread, silent: Promise<readonly Notification[]>): Promise<void> {
     try {
-      const found = await silent;
-      // Where the sandbox did not start, that may be new.
-      if (found.length > 0) this.probes.clear();
-      for (const told of found) this.tell(thread, told, { json: JSON.stringify(told), position: null });
+      for (const told of await silent) this.tell(thread, told, { json: JSON.stringify(told), position: null });
     } catch (error) {
       this.options.log('warn', `The session file of thread ${thread.id} could not be read: ${messageOf(error)}`);
     }
@@ -431,7 +428,11 @@ export class CodexAgent implements Agent {
     }
     const events = this.eventsOf(told);
     const shownEvents = shown === told.params ? events : this.eventsOf({ method: told.method, params: shown });
-    for (const event of events) thread.observe(event);
+    for (const event of events) {
+      thread.observe(event);
+      // What keeps the sandbox from starting may be new.
+      if (event.type === 'commandCompleted' && isSandboxRefusal(event.output)) this.probes.clear();
+    }
     for (const event of shownEvents) thread.sink.onEvent(event);
   }
 

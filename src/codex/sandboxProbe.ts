@@ -2,6 +2,11 @@ import { CallError } from '../core/errors';
 import type { Sandbox } from '../core/ports';
 import { run } from '../process/childProcess';
 
+/** Whether a command's output is what is said in its place when its sandbox does not start (the words of 0.169.0). */
+export function isSandboxRefusal(output: string | null): boolean {
+  return /^(?:error building bubblewrap command|bwrap): /.test(output ?? '');
+}
+
 /**
  * Runs `true` in Codex's sandbox (80 ms), where a task is to work. A container without user namespaces cannot, and neither
  * can a directory with a link where the sandbox wants a directory: then every command of a task would fail while its turn

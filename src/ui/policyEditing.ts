@@ -21,6 +21,8 @@ export class PolicyEditing implements vscode.Disposable {
   private readonly owned = new DisposableStore();
   private readonly mistakes = this.owned.add(vscode.languages.createDiagnosticCollection('Codex Worker policy'));
   private readonly policies: Policies;
+  /** Folders of which the person is being told that an older policy holds. */
+  private readonly told = new Set<string>();
 
   constructor(policies: Policies) {
     this.policies = policies;
@@ -99,19 +101,27 @@ export class PolicyEditing implements vscode.Disposable {
     return Promise.resolve();
   }
 
+  /** One notification a folder, however often its policy is changed meanwhile. */
   private async tellHeld(root: string): Promise<void> {
+    if (this.told.has(root)) return;
+    this.told.add(root);
+    const isAskedAgain = await this.offerNew(root).finally(() => this.told.delete(root));
+    if (isAskedAgain && this.policies.held.roots.includes(root)) await this.tellHeld(root);
+  }
+
+  /** Whether the new policy was only looked at. */
+  private async offerNew(root: string): Promise<boolean> {
     const [use, show] = ['Use the New Policy', 'Show the New Policy'];
     const text = `The policy of ${basename(root)} was changed while tasks are at work there. What it said before holds beside it until they have ended.`;
     const chosen = await vscode.window.showWarningMessage(withoutLinks(text), use, show);
     if (chosen === use) await this.useNew();
-    if (chosen !== show) return;
+    if (chosen !== show) return false;
     const opened = await Promise.resolve(vscode.workspace.openTextDocument(join(root, workspaceFile))).catch(
       () => null,
     );
     if (opened) await vscode.window.showTextDocument(opened);
     else void vscode.window.showInformationMessage('The file is gone, so there is no new policy.');
-    // It was only looked at.
-    if (this.policies.held.roots.includes(root)) await this.tellHeld(root);
+    return true;
   }
 
   private look(document: vscode.TextDocument): void {

@@ -55,6 +55,36 @@ async function nobodyAsks(): Promise<void> {
   await until('nobody asks', async () => (await workbench.statusBar('needs you').count()) === 0);
 }
 
+it('a policy that is taken away while a task is at work goes on holding until the person wants the new one', async () => {
+  const dir = join(demo.workspace, '.codex-worker');
+  const client = await connectToWindow();
+  await mkdir(dir, { recursive: true });
+  await writeFile(join(dir, 'policy.yaml'), 'tools: {message-task: {rules: [{action: deny, reason: Nobody talks.}]}}');
+  const code = async (): Promise<string> => {
+    const result = await client.callTool({
+      name: 'message-task',
+      arguments: { task_id: 'bold-falcon-42', message: 'x' },
+    });
+    return (result.structuredContent as { error: { code: string } }).error.code;
+  };
+  await until('it holds', async () => (await code()) === 'policy_denied');
+  await workbench.newTask('slow 90s 41');
+  await workbench.row('slow 90s 41').waitFor();
+  await rm(dir, { recursive: true });
+  const told = toast('was changed while tasks are at work');
+  await told.waitFor();
+  expect(await code()).toBe('policy_denied');
+  await workbench.still();
+  await workbench.shot('policy held');
+  await told.getByRole('button', { name: 'Use the New Policy' }).click();
+  await until('it is let go', async () => (await code()) === 'not_found');
+  await workbench.palette('Codex Worker: Use the New Policy');
+  await toast('No policy waits').waitFor();
+  await workbench.inline('slow 90s 41', 'Cancel Task');
+  await workbench.statusBar().filter({ hasNotText: 'running' }).waitFor();
+  await client.close();
+});
+
 it('a person approves a command from the notification, one notification at a time, and sees who finished', async () => {
   await workbench.showTasks();
   await workbench.newTask('run!: touch one.txt');
@@ -305,34 +335,6 @@ it('a command that the policy denies is declined, and the model is told why', as
   await workbench.shot('command denied');
   expect(await exists('denied.txt')).toBe(false);
   await rm(path);
-});
-
-it('a policy that is taken away while a task is at work goes on holding until the person wants the new one', async () => {
-  const dir = join(demo.workspace, '.codex-worker');
-  const client = await connectToWindow();
-  await mkdir(dir, { recursive: true });
-  await writeFile(join(dir, 'policy.yaml'), 'tools: {message-task: {rules: [{action: deny, reason: Nobody talks.}]}}');
-  const code = async (): Promise<string> => {
-    const result = await client.callTool({
-      name: 'message-task',
-      arguments: { task_id: 'bold-falcon-42', message: 'x' },
-    });
-    return (result.structuredContent as { error: { code: string } }).error.code;
-  };
-  await until('it holds', async () => (await code()) === 'policy_denied');
-  await workbench.newTask('slow 90s 41');
-  await workbench.row('slow 90s 41').waitFor();
-  await rm(dir, { recursive: true });
-  const told = toast('was changed while tasks are at work');
-  await told.waitFor();
-  expect(await code()).toBe('policy_denied');
-  await workbench.still();
-  await workbench.shot('policy held');
-  await told.getByRole('button', { name: 'Use the New Policy' }).click();
-  await until('it is let go', async () => (await code()) === 'not_found');
-  await workbench.palette('Codex Worker: Use the New Policy');
-  await toast('No policy waits').waitFor();
-  await client.close();
 });
 
 it('a mistake in a policy shows where it is, and the policy before it stays', async () => {

@@ -5,7 +5,7 @@ import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, w
 import { join } from 'node:path';
 
 const { texts, shells } = JSON.parse(readFileSync('/lab/in.json', 'utf8'));
-const work = '/work/home';
+const work = '/place/home';
 const trace = '/lab/trace';
 
 function furnish() {
@@ -40,7 +40,7 @@ function contents(dir) {
 }
 
 furnish();
-let before = contents('/work');
+let before = contents('/place');
 const out = texts.map((text) =>
   shells.map(([name, ...args]) => {
     writeFileSync(trace, '');
@@ -52,11 +52,11 @@ const out = texts.map((text) =>
       timeout: 10_000,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
-    const after = contents('/work');
+    const after = contents('/place');
     const isChanged = after !== before;
     if (isChanged) {
       furnish();
-      before = contents('/work');
+      before = contents('/place');
     }
     return {
       shell: name,

@@ -29,7 +29,7 @@ const calls: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** Where texts run. */
-export const labDirectory = '/work/home';
+export const labDirectory = '/place/home';
 
 /**
  * A place in which a text can do no harm: no network, nothing writable but a few files that are looked at, and for programs
@@ -90,7 +90,7 @@ export class ShellLab {
       ...['--ro-bind', process.execPath, '/lab-bin/node'],
       ...['--ro-bind', join(import.meta.dirname, 'shellDriver.mjs'), '/lab-bin/driver.mjs'],
       ...['--ro-bind', join(this.dir, 'stubs'), '/stubs', '--bind', join(this.dir, 'lab'), '/lab'],
-      ...['--tmpfs', '/work', '--dev', '/dev', '--proc', '/proc', '--remount-ro', '/'],
+      ...['--tmpfs', '/place', '--dev', '/dev', '--proc', '/proc', '--remount-ro', '/'],
       ...['/lab-bin/node', '/lab-bin/driver.mjs'],
     ];
     await execa(this.bwrap, args, { timeout: 300_000, stdin: 'ignore' });

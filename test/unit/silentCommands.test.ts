@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { LineOrder } from '../../src/codex/lineOrder';
+import { isSandboxRefusal } from '../../src/codex/sandboxProbe';
 import { SilentCommands } from '../../src/codex/silentCommands';
 
 let dir: string;
@@ -39,6 +40,16 @@ async function turn(
   const found = await silent.turnEnds('thread', 'turn', '/work');
   return found?.map(({ method, params }) => [method, (params as { item: unknown }).item]);
 }
+
+it.each([
+  ['error building bubblewrap command: Fatal error: cannot enforce sandbox read-only path /w/.codex', true],
+  ['bwrap: No permissions to create new namespace', true],
+  ['touch: cannot touch x: Read-only file system', false],
+  ['', false],
+  [null, false],
+])('%j: says that the sandbox does not start: %s', (output, refused) => {
+  expect(isSandboxRefusal(output)).toBe(refused);
+});
 
 describe('silent commands', () => {
   it('are those with an output and without an item, each told once', async () => {

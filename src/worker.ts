@@ -218,7 +218,7 @@ export class Worker implements Disposable {
       log,
       personPresent: () => settings.personPresent(),
       factsOf: (id, caller) => worker?.factsOf(id, caller),
-      isAtWork: (root, until) => worker?.tasks.isAtWork(root, until) ?? true,
+      isAtWork: (root, until) => worker?.tasks.isAtWork(root, until) ?? null,
       taskIds: (about, caller) => worker?.tasks.about(about, caller).map(({ id }) => id) ?? [],
     });
     worker = new Worker(options, store, policies);

@@ -368,9 +368,9 @@ export class TaskManager implements Disposable {
     throw invalidArgument(`depends_on: there is no task "${id}".`, 'Name tasks that were spawned before this one.');
   }
 
-  /** Whether a task is at work below a directory that was spawned at that time or before; true until tasks are restored. */
-  isAtWork(dir: string, until: number): boolean {
-    if (!this.hasRestored) return true;
+  /** Whether a task is at work below a directory that was spawned at that time or before; null until tasks are restored. */
+  isAtWork(dir: string, until: number): boolean | null {
+    if (!this.hasRestored) return null;
     return this.snapshots().some(
       ({ cwd, createdAt, endedAt }) => endedAt === null && createdAt <= until && isWithin(dir, cwd),
     );

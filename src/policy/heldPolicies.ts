@@ -13,8 +13,8 @@ import { readPolicy } from './readPolicy';
 export interface HeldPoliciesOptions {
   readonly stateDir: string;
   readonly log: Log;
-  /** Whether a task is at work below a folder that was spawned at that time, in ms since the epoch, or before; true while unknown. */
-  readonly isAtWork: (root: string, until: number) => boolean;
+  /** Whether a task is at work below a folder that was spawned at that time, in ms since the epoch, or before; null while unknown. */
+  readonly isAtWork: (root: string, until: number) => boolean | null;
 }
 
 /** What a workspace's policy said until then. */
@@ -23,6 +23,8 @@ interface Held {
   /** Tasks that were spawned until then began under it, in ms since the epoch. */
   readonly until: number;
   readonly policy: Policy;
+  /** Whether somebody was told, which waits until it is known that tasks are at work. */
+  readonly isTold: boolean;
 }
 
 interface Folder {
@@ -70,11 +72,22 @@ export class HeldPolicies implements Disposable {
 
   /** By a name for each. One that nobody began under any more is let go first. */
   policies(): ReadonlyMap<string, Policy> {
-    this.letGo(({ until }, root) => !this.options.isAtWork(root, until));
+    this.letGo(({ until }, root) => this.options.isAtWork(root, until) === false);
+    this.tell();
     const all = [...this.folders].flatMap(([root, { held }]) =>
       held.map((one) => [nameOf(root, one), one.policy] as const),
     );
     return new Map(all);
+  }
+
+  /** The names under which they are counted. */
+  get names(): ReadonlySet<string> {
+    return new Set([...this.folders].flatMap(([root, { held }]) => held.map((one) => nameOf(root, one))));
+  }
+
+  /** Folders of which somebody was told. */
+  get told(): readonly string[] {
+    return [...this.folders].flatMap(([root, { held }]) => (held.some(({ isTold }) => isTold) ? [root] : []));
   }
 
   /** Folders where an older policy holds. */
@@ -100,18 +113,27 @@ export class HeldPolicies implements Disposable {
   private hold(root: string, folder: Folder, text: string): void {
     const until = Date.now();
     const { policy } = readPolicy(text);
-    if (!policy || isPermissive(policy) || !this.options.isAtWork(root, until)) return;
+    if (!policy || isPermissive(policy) || this.options.isAtWork(root, until) === false) return;
     folder.held = folder.held.filter((one) => one.text !== text);
-    folder.held.push({ text, until, policy });
+    folder.held.push({ text, until, policy, isTold: false });
     // What is too much is let go for one that allows nothing.
-    if (folder.held.length > heldLimit) folder.held = [{ text: tooMany, until, policy: denyAll }];
+    if (folder.held.length > heldLimit) folder.held = [{ text: tooMany, until, policy: denyAll, isTold: false }];
     this.watch();
-    this.options.log(
-      'warn',
-      `The policy of ${root} was changed while tasks are at work there: what it said before holds beside it until they have ended.`,
-    );
-    this.heldEmitter.fire(root);
+    this.tell();
     this.emitter.fire(undefined);
+  }
+
+  private tell(): void {
+    for (const [root, folder] of this.folders) {
+      const isNew = folder.held.some(({ until, isTold }) => !isTold && this.options.isAtWork(root, until) === true);
+      if (!isNew) continue;
+      folder.held = folder.held.map((one) => ({ ...one, isTold: true }));
+      this.options.log(
+        'warn',
+        `The policy of ${root} was changed while tasks are at work there: what it said before holds beside it until they have ended.`,
+      );
+      this.heldEmitter.fire(root);
+    }
   }
 
   /** The person wants what the files say now, and nothing else. */
@@ -124,9 +146,11 @@ export class HeldPolicies implements Disposable {
     for (const [root, folder] of this.folders) {
       const left = folder.held.filter((one) => !isOver(one, root));
       if (left.length === folder.held.length) continue;
+      const wasTold = folder.held.some(({ isTold }) => isTold);
       folder.held = left;
       changed = true;
-      if (left.length === 0) this.options.log('info', `What the policy of ${root} said before holds no longer.`);
+      if (left.length === 0 && wasTold)
+        this.options.log('info', `What the policy of ${root} said before holds no longer.`);
     }
     if (!changed) return;
     this.save();
@@ -157,7 +181,10 @@ export class HeldPolicies implements Disposable {
     try {
       const stored = storedSchema.parse(JSON.parse((await readText(join(stateDir, file), fileLimit)) ?? '{}'));
       for (const [root, { inForce, held }] of Object.entries(stored)) {
-        this.folders.set(root, { inForce, held: held.map((one) => ({ ...one, policy: policyOf(one.text) })) });
+        this.folders.set(root, {
+          inForce,
+          held: held.map((one) => ({ ...one, policy: policyOf(one.text), isTold: false })),
+        });
       }
       if (this.roots.length > 0) this.watch();
     } catch (error) {
@@ -184,7 +211,17 @@ export class HeldPolicies implements Disposable {
 }
 
 function nameOf(root: string, { text }: Held): string {
-  return `workspace ${root} before ${hashOf(text).slice(0, 8)}`;
+  return `${workspaceName(root)} before ${hashOf(text).slice(0, 8)}`;
+}
+
+/** The name of a workspace's policy among those that apply. */
+export function workspaceName(root: string): string {
+  return `workspace ${root}`;
+}
+
+/** The name of the policy that one was held for, by the name of what is held; null for any other name. */
+export function heldFor(name: string): string | null {
+  return /^(.*) before [0-9a-f]{8}$/s.exec(name)?.[1] ?? null;
 }
 
 /** In place of the text of a policy. */

@@ -10,7 +10,7 @@ import type { Log } from '../core/ports';
 import { AuditTrail } from './audit';
 import { builtIn, policyOf } from './builtIn';
 import { Counters } from './counters';
-import { HeldPolicies } from './heldPolicies';
+import { heldFor, HeldPolicies, workspaceName } from './heldPolicies';
 import { type Policy, ruleCount } from './policy';
 import { realPath } from './realPath';
 import { PolicyFile, summaryOf } from './policyFile';
@@ -30,7 +30,7 @@ export interface PoliciesOptions extends Pick<
   /** Whether the workspace is trusted: before that nothing of it is read. */
   readonly trusted: () => boolean;
   /** See `HeldPoliciesOptions`. */
-  readonly isAtWork: (root: string, until: number) => boolean;
+  readonly isAtWork: (root: string, until: number) => boolean | null;
   readonly log: Log;
 }
 
@@ -43,10 +43,6 @@ const saveEveryMs = 200;
 const recordLimitMs = 5_000;
 
 const nothing = policyOf('');
-
-function workspaceName(root: string): string {
-  return `workspace ${root}`;
-}
 
 interface Followed {
   readonly file: PolicyFile;
@@ -69,14 +65,19 @@ export class Policies implements Disposable {
   private readonly counters = new Map<string, Counters>();
   private saving: NodeJS.Timeout | undefined;
   private savingNow: Promise<boolean> = Promise.resolve(true);
-  private savedRevision = 0;
+  private savedRevision = '';
   private readonly options: PoliciesOptions;
 
   private constructor(options: PoliciesOptions, audit: AuditTrail, held: HeldPolicies) {
     this.options = options;
     this.audit = audit;
     this.held = this.owned.add(held);
-    this.owned.add(held.onDidChange(() => this.emitter.fire(undefined)));
+    this.owned.add(
+      held.onDidChange(() => {
+        this.forgetCounters();
+        this.emitter.fire(undefined);
+      }),
+    );
     this.gate = this.owned.add(
       new PolicyGate({
         ...options,
@@ -219,9 +220,16 @@ export class Policies implements Disposable {
     const counters = new Counters();
     this.counters.set(policy, counters);
     // One that is held goes on with what was counted for it.
-    const before = this.counters.get(policy.split(' before ', 1)[0] ?? policy);
-    if (before && before !== counters) counters.load(before.save());
+    const before = this.counters.get(heldFor(policy) ?? '');
+    if (before) counters.load(before.save());
     return counters;
+  }
+
+  /** Of what was held and is no more. */
+  private forgetCounters(): void {
+    for (const name of this.counters.keys()) {
+      if (heldFor(name) !== null && !this.held.names.has(name)) this.counters.delete(name);
+    }
   }
 
   private async loadCounters(): Promise<void> {
@@ -248,7 +256,7 @@ export class Policies implements Disposable {
   }
 
   private async saveNow(): Promise<boolean> {
-    const revision = [...this.counters.values()].reduce((sum, counters) => sum + counters.revision, 0);
+    const revision = [...this.counters].map(([name, counters]) => `${name} ${counters.revision}`).join('\n');
     if (revision === this.savedRevision) return true;
     const path = join(this.options.stateDir, countersFile);
     const stored = Object.fromEntries([...this.counters].map(([policy, counters]) => [policy, counters.save()]));

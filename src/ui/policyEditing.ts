@@ -31,7 +31,7 @@ export class PolicyEditing implements vscode.Disposable {
     this.owned.add(vscode.workspace.onDidCloseTextDocument(({ uri }) => this.mistakes.delete(uri)));
     for (const document of vscode.workspace.textDocuments) this.look(document);
     this.owned.add(policies.held.onDidHold((root) => void this.tellHeld(root)));
-    for (const root of policies.held.roots) void this.tellHeld(root);
+    for (const root of policies.held.told) void this.tellHeld(root);
   }
 
   dispose(): void {

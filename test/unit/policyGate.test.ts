@@ -28,6 +28,7 @@ beforeEach(async () => {
   personPresent = true;
   known = [];
   atWork = [];
+  isRestored = true;
   lines.length = 0;
 });
 afterEach(async () => {
@@ -38,6 +39,7 @@ afterEach(async () => {
 let known: string[] = [];
 /** When the tasks at work were spawned. */
 let atWork: number[] = [];
+let isRestored = true;
 let isTrusted = true;
 
 async function open(text: string | null, silentWaitMs = 50): Promise<void> {
@@ -48,7 +50,7 @@ async function open(text: string | null, silentWaitMs = 50): Promise<void> {
     roots: () => [dir],
     trusted: () => isTrusted,
     log,
-    isAtWork: (root, until) => root === dir && atWork.some((since) => since <= until),
+    isAtWork: (root, until) => (isRestored ? root === dir && atWork.some((since) => since <= until) : null),
     taskIds: (about, caller) => known.filter((id) => about === 'all' || id.startsWith(caller)),
     factsOf: (id, caller) => (id.startsWith('no-') ? undefined : { spawned_by_caller: id.startsWith(caller) }),
     personPresent: () => personPresent,
@@ -792,6 +794,34 @@ describe('the policy of a workspace in which a task is at work', () => {
     expect([await denied(), policies.held.roots]).toEqual([true, [dir]]);
     atWork = [];
     expect(await denied()).toBe(false);
+  });
+
+  it('that the person changed while nobody was there is held until it is known that no task is at work, and told to nobody', async () => {
+    await policies.close();
+    await writeFile(file(), 'description: mine');
+    [atWork, isRestored] = [[], false];
+    await open('');
+    const told: string[] = [];
+    policies.held.onDidHold((root) => told.push(root));
+    expect([await denied(), policies.held.roots, policies.held.told]).toEqual([true, [dir], []]);
+    isRestored = true;
+    expect([await denied(), policies.held.roots, told]).toEqual([false, [], []]);
+    expect(lines.join()).not.toContain('while tasks are at work');
+  });
+
+  it('that is held is counted for itself, and goes on with what was counted', async () => {
+    atWork = [];
+    await writeFile(file(), 'tools: {t: {rules: [{rate_limit: 2/day}]}}');
+    await vi.waitFor(async () => expect(await outcome()).toBe('done'), { timeout: 5_000 });
+    atWork = [Date.now()];
+    await writeFile(file(), 'description: mine, and longer than what stood there before, to be sure of that');
+    await vi.waitFor(() => expect(policies.held.told).toEqual([dir]), { timeout: 5_000 });
+    expect([await outcome(), await outcome()]).toEqual(['done', 'policy_denied']);
+    policies.held.release();
+    await outcome();
+    await policies.close();
+    expect(await readFile(join(dir, 'policy-counters.json'), 'utf8')).not.toContain(' before ');
+    await open('');
   });
 
   it('is let go at once when the person wants that, and not by a task that begins later', async () => {

@@ -10,6 +10,8 @@ const announced = new RegExp(announcedForms.map(({ lead, value }) => `(${lead})(
 
 /** What a text that goes on may hold back, in characters: the longest token has some 2,000. */
 const heldLimit = 4_096;
+/** Longer than what `secretHint` finds. */
+const hintLimit = 16;
 /** Characters that were shown already and may announce what comes. */
 const contextLimit = 256;
 
@@ -76,6 +78,8 @@ export class Redaction {
   private held = '';
   /** The end of what was taken before, which may announce what is held. */
   private context = '';
+  /** Characters since something hinted at a secret, or fewer. */
+  private sinceHint = contextLimit;
   /** Whether what is held begins right after the header of a private key. */
   private inKey = false;
   /** Where the next footer is, from the end of what is held; null when that is not known, -1 when there is none. */
@@ -130,7 +134,10 @@ export class Redaction {
   }
 
   private scan(text: string): string {
-    const shown = scan(text, this.context);
+    // Of a flood of small pieces most have nothing near them that could announce or be a secret.
+    if (secretHint.test(this.context.slice(-hintLimit) + text)) this.sinceHint = 0;
+    else this.sinceHint += text.length;
+    const shown = this.sinceHint > contextLimit ? text : scan(text, this.context);
     this.context = `${this.context}${text}`.slice(-contextLimit);
     return shown;
   }

@@ -219,12 +219,19 @@ async function judging(): Promise<void> {
       progress: undefined,
       ask: undefined,
     };
-    const ms = await time(async () => {
-      for (let index = 0; index < calls; index++) await gate.pass(one, () => Promise.resolve());
+    const pass = () => gate.pass(one, () => Promise.resolve());
+    // Those that come together share the wait for the disk, which is not what judging costs.
+    const together = 100;
+    const judgingMs = await time(async () => {
+      for (let index = 0; index < calls; index += together) await Promise.all(Array.from({ length: together }, pass));
     });
-    process.stdout.write(
-      `${`judging a call ${name}`.padEnd(52)} ${((ms / calls) * 1_000).toFixed(0).padStart(9)} µs\n`,
-    );
+    const aloneMs = await time(async () => {
+      for (let index = 0; index < calls; index++) await pass();
+    });
+    const print = (what: string, ms: number) =>
+      process.stdout.write(`${what.padEnd(52)} ${((ms / calls) * 1_000).toFixed(0).padStart(9)} µs\n`);
+    print(`judging a call ${name}`, judgingMs);
+    print('the same, alone, until its record is on the disk', aloneMs);
     await worker.shutDown();
   }
 }

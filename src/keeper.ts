@@ -1,6 +1,7 @@
 import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { ExecGate } from './execGate/execGate';
 import { Keeper, type KeeperOptions } from './process/keeper';
 
 /**
@@ -14,7 +15,8 @@ async function main(): Promise<void> {
   // Nobody reads us any more when the window is gone, and a terminal's signals are not for us.
   process.stdout.on('error', () => undefined);
   for (const signal of ['SIGHUP', 'SIGINT'] as const) process.on(signal, () => undefined);
-  const keeper = await Keeper.start(options);
+  const { file, gated } = options;
+  const keeper = await Keeper.start(options, async (host) => (gated ? ExecGate.open({ ...host, file }) : null));
   process.on('SIGTERM', () => void keeper.end('stop'));
   process.on('uncaughtException', (error) => {
     appendFileSync(

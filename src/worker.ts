@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { makeDoorsDir } from './base/door';
 import { type Client, findClients, plainEntry } from './clients/clients';
 import { CodexAgent } from './codex/codexAgent';
+import { CodexAgents } from './codex/codexAgents';
 import { type CodexBinary, findCodex, thisMachine } from './codex/findCodex';
 import { callerId, clientOf } from './core/caller';
 import { type Disposable, DisposableStore } from './core/disposable';
@@ -24,6 +25,7 @@ import type { StdioClient } from './pipe/stdioClient';
 import { Policies } from './policy/policies';
 import { advicesFor, type Mistake } from './policy/readPolicy';
 import { readRecord } from './process/keeperFiles';
+import { probeGate } from './gateProbe';
 import { endLeftServer, KeeperHost } from './process/keeperLink';
 import { ProcessRegistry } from './process/processRegistry';
 import { directHost } from './process/serverProcess';
@@ -103,7 +105,7 @@ const besideLimit = 50;
 export class Worker implements Disposable {
   private readonly owned = new DisposableStore();
   readonly tasks: TaskManager;
-  private readonly agent: CodexAgent;
+  private readonly agent: CodexAgents;
   private readonly log: Log;
   /** Where the tasks' files are: beside the wanted directory when another program works in that. */
   readonly stateDir: string;
@@ -130,24 +132,29 @@ export class Worker implements Disposable {
     this.lock = lock;
     this.settings = settings;
     this.doorsDir = doorsDir;
+    const codex = {
+      locate: () => locate(options),
+      log,
+      version,
+      stateDir: dir,
+      doorsDir,
+      mayNest: (id: string) => this.tasks.mayNest(id),
+      onProcess: (key: string) => processes.add(key),
+      gate: policies.gate,
+      ...(env ? { env } : {}),
+      ...(threadConfig ? { threadConfig } : {}),
+      ...(dynamicTools ? { dynamicTools } : {}),
+      ...(lingerMs === undefined ? {} : { lingerMs }),
+    };
+    const keeper = options.keeper && doorsDir !== null ? { ...options.keeper, doorsDir } : null;
+    const gatedHost = keeper && new KeeperHost({ ...keeper, stateDir: gatedDir(dir), gated: true });
     this.agent = this.owned.add(
-      new CodexAgent({
-        locate: () => locate(options),
-        host:
-          options.keeper && doorsDir !== null
-            ? new KeeperHost({ ...options.keeper, doorsDir, stateDir: dir })
-            : directHost,
-        log,
-        version,
-        stateDir: dir,
-        doorsDir,
-        mayNest: (id) => this.tasks.mayNest(id),
-        onProcess: (key) => processes.add(key),
+      new CodexAgents({
+        plain: new CodexAgent({ ...codex, host: keeper ? new KeeperHost({ ...keeper, stateDir: dir }) : directHost }),
+        gated: gatedHost && new CodexAgent({ ...codex, host: gatedHost, gated: true }),
         gate: policies.gate,
-        ...(env ? { env } : {}),
-        ...(threadConfig ? { threadConfig } : {}),
-        ...(dynamicTools ? { dynamicTools } : {}),
-        ...(lingerMs === undefined ? {} : { lingerMs }),
+        probe: (gated) => probeGate(gated, gatedDir(dir)),
+        log,
       }),
     );
     this.tasks = this.owned.add(
@@ -404,10 +411,10 @@ async function openStore(
 ): Promise<Store> {
   const processes = new ProcessRegistry(dir);
   // With a keeper the tasks are at work; without one nothing of them may be.
-  if (!(await readRecord(dir))) {
-    await endLeftServer(dir);
-    await reap(processes, log);
-  }
+  const keepers = [dir, gatedDir(dir)];
+  const records = await Promise.all(keepers.map((one) => readRecord(one)));
+  for (const [index, one] of keepers.entries()) if (!records[index]) await endLeftServer(one);
+  if (records.every((record) => record === null)) await reap(processes, log);
   const doorsDir = await makeDoorsDir(dataDir, settings.roots()).catch((error: unknown) => {
     log(
       'warn',
@@ -416,6 +423,11 @@ async function openStore(
     return null;
   });
   return { dir, beside, lock, processes, doorsDir, journal: await TaskFiles.open(dir, log) };
+}
+
+/** What the keeper of gated threads has there. */
+function gatedDir(stateDir: string): string {
+  return join(stateDir, 'gated');
 }
 
 /** Has what goes wrong with the directory told as that. */

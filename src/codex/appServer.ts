@@ -202,6 +202,8 @@ export class AppServer implements Disposable {
     // Its end is wanted, so that it is no crash, and the crashes before it are forgiven.
     this.stopping = running?.child ?? null;
     await running?.child.stop();
+    // We heard all of it; a later run would take its last words for news.
+    if (running) await this.options.host.forget();
     this.crashes = [];
   }
 

@@ -1,12 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { firstLine } from '../core/boundedText';
 import { BoundedMap } from '../core/boundedMap';
-import { DisposableStore } from '../core/disposable';
+import { type Disposable, DisposableStore } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { CallError, messageOf } from '../core/errors';
 import { type InnerGate, noInnerGate } from '../core/innerGate';
-import { declined } from '../core/pendingRequest';
-import type { Agent, AgentThread, Log, ModelInfo, RawLine, Sandbox, ThreadSink, ThreadSpec } from '../core/ports';
+import { type Answer, declined, type RequestQuestion } from '../core/pendingRequest';
+import type { AgentThread, Log, ModelInfo, RawLine, Sandbox, ThreadSink, ThreadSpec } from '../core/ports';
 import type { UsageWindow } from '../core/usageLimits';
 import { signalProcess } from '../process/killTree';
 import { processTable } from '../process/processTable';
@@ -15,7 +15,8 @@ import { TaskProcesses } from '../process/taskProcesses';
 import { AppServer, type Connection, unavailable } from './appServer';
 import { accountKey } from './codexAccount';
 import { CodexThread } from './codexThread';
-import { gatedConfigFor } from './gatedThreads';
+import { gatedSetup } from './gatedThreads';
+import { declinedReason, gateMark, gateMethod, refusedParams } from '../execGate/gateProtocol';
 import { MountPoints } from './mountPoints';
 import { isKnown, mapNotification } from './eventMapper';
 import type { CodexBinary } from './findCodex';
@@ -46,6 +47,8 @@ export interface CodexAgentOptions {
   readonly version: string;
   /** The rules for what happens inside tasks. */
   readonly gate?: InnerGate;
+  /** Whether everything in its threads is asked: then its host has to give a server behind the gate. */
+  readonly gated?: boolean;
   /** Added to the environment of the server. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** Where programs that Codex starts find the worker. */
@@ -70,7 +73,7 @@ const probesKept = 200;
 const defaultLingerMs = 250;
 
 /** Runs tasks as threads of one shared `codex app-server`. */
-export class CodexAgent implements Agent {
+export class CodexAgent implements Disposable {
   private readonly owned = new DisposableStore();
   private readonly threads = new Map<string, CodexThread>();
   private readonly server: AppServer;
@@ -97,7 +100,8 @@ export class CodexAgent implements Agent {
       new AppServer({
         ...options,
         locate: () => this.locate(),
-        env: options.env ?? {},
+        // Without an executor nothing can run but behind the gate (seen with 0.169.0).
+        env: { ...options.env, ...(options.gated ? { CODEX_EXEC_SERVER_URL: 'none' } : {}) },
         handlers: {
           onNotification: (method, params, json, position) => this.onNotification(method, params, json, position),
           onRequest: (request) => this.onRequest(request),
@@ -139,9 +143,9 @@ export class CodexAgent implements Agent {
 
   private async readyNow(sandbox: Sandbox, cwd: string): Promise<void> {
     const [{ rpc }] = await Promise.all([this.connect(), this.probe(sandbox, cwd)]);
-    const { gate = noInnerGate, env = {}, doorsDir = null } = this.options;
+    const { gate = noInnerGate, doorsDir = null } = this.options;
     if (sandbox === 'workspace-write' && doorsDir !== null) await assertDoorsOutside(rpc, cwd, doorsDir);
-    if (gate.holds) await gatedConfigFor(rpc, cwd, gate, env);
+    if (this.options.gated) await gatedSetup(rpc, { cwd, environment: '' }, gate);
     if (this.loggedIn) return;
     // Without a login a turn is accepted and then retries for 12 s to for ever (seen).
     const answer = await rpc.request('account/read', {}).catch((cause: unknown) => {
@@ -181,8 +185,16 @@ export class CodexAgent implements Agent {
     return this.modelList;
   }
 
-  async open(spec: ThreadSpec, sink: ThreadSink): Promise<AgentThread> {
+  async open(spec: ThreadSpec, sink: ThreadSink): Promise<CodexThread> {
     const thread = this.thread(spec, sink);
+    await thread.open();
+    this.threads.set(thread.id, thread);
+    return thread;
+  }
+
+  /** A thread that leaves nothing behind and has no MCP servers, for looking at whether the gate holds. */
+  async openProbe(spec: ThreadSpec, sink: ThreadSink, config: Readonly<Record<string, unknown>>): Promise<AgentThread> {
+    const thread = this.thread(spec, sink, config);
     await thread.open();
     this.threads.set(thread.id, thread);
     return thread;
@@ -193,7 +205,7 @@ export class CodexAgent implements Agent {
     threadId: string,
     sink: ThreadSink,
     history: AsyncIterable<RawLine> | null,
-  ): Promise<AgentThread> {
+  ): Promise<CodexThread> {
     const thread = this.thread(spec, sink);
     thread.id = threadId;
     thread.model = spec.model;
@@ -221,7 +233,7 @@ export class CodexAgent implements Agent {
   }
 
   get outlives(): boolean {
-    return this.server.current?.keeperPid !== undefined;
+    return this.server.current?.keeperPid !== undefined && this.options.host.keeps;
   }
 
   get position(): number {
@@ -245,19 +257,24 @@ export class CodexAgent implements Agent {
     else this.reask(thread, { id, method, params, json, position, respond: (answer) => this.respondNow(id, answer) });
   }
 
-  private thread(spec: ThreadSpec, sink: ThreadSink): CodexThread {
-    const { threadConfig: config = {}, dynamicTools = [], lingerMs = defaultLingerMs } = this.options;
-    const { gate = noInnerGate, env = {} } = this.options;
+  private thread(
+    spec: ThreadSpec,
+    sink: ThreadSink,
+    probe: Readonly<Record<string, unknown>> | null = null,
+  ): CodexThread {
+    const { threadConfig = {}, dynamicTools = [], lingerMs = defaultLingerMs } = this.options;
+    const { gate = noInnerGate, gated = false } = this.options;
     const onDispose = ({ id }: CodexThread): boolean => this.threads.delete(id);
     const parts = {
       server: this.server,
       processes: this.processes,
-      config,
+      config: { ...threadConfig, ...probe },
+      isProbe: probe !== null,
       dynamicTools,
       lingerMs,
       onDispose,
       gate,
-      env,
+      gated,
       startingServers: () => [...this.startingServers],
       mountPoints: this.mountPoints,
       mayNest: this.options.mayNest ?? (() => false),
@@ -338,11 +355,22 @@ export class CodexAgent implements Agent {
     const thread = this.threadOf(params);
     if (thread?.isOld(position)) return;
     if (method === 'mcpServer/startupStatus/updated') this.noteServer(params);
+    if (method === gateMethod.refused) {
+      this.noteRefused(thread, params);
+      return;
+    }
     if (thread) thread.order.take(() => this.tellInOrder(thread, { method, params }, { json, position }));
     else if (method === 'account/updated') this.loggedIn = false;
     else if (method === 'account/rateLimits/updated') this.setLimits(params);
     else if (warnings.has(method)) this.notice(method, params);
     else if (!isKnown(method)) this.logOnce(method, `Codex sent "${method}", which this version does not know.`);
+  }
+
+  private noteRefused(thread: CodexThread | undefined, params: unknown): void {
+    const { what, reason } = refusedParams.safeParse(params).data ?? { what: 'something', reason: '' };
+    this.options.log('info', `The gate refused "${what}": ${reason}`);
+    const text = `The gate in front of the sandbox refused "${what}": ${reason}`;
+    if (thread && reason !== declinedReason) thread.sink.onEvent({ type: 'note', level: 'warning', text });
   }
 
   private noteServer(params: unknown): void {
@@ -526,14 +554,35 @@ function ask(request: ServerRequest, { turnId, question, wire, cancels }: CodexQ
   thread.sink.onRequest({
     key,
     turnId: turnId ?? '',
-    question,
+    question: thread.mayEscape ? warned(question) : question,
+    ...(request.method.startsWith(gateMark) ? { once: true as const } : {}),
     answer: (answer) => {
       request.respond({ result: wire(answer) });
+      if (request.method === gateMethod.fileChange && isReject(answer)) tellDeclined(question, thread);
       // Codex tells that it has an answer, but not for these (seen with 0.169.0).
       if (question.type === 'dynamic_tool') thread.sink.onRequestResolved(key);
       if (!cancels && answer.kind === 'decision' && answer.decision === 'cancel') thread.cancelTurn();
     },
   });
+}
+
+const escapeWarning = 'Once it is accepted it may leave the sandbox.';
+
+/** Says to whoever accepts it what that may let happen. */
+function warned(question: RequestQuestion): RequestQuestion {
+  if (question.type !== 'command_approval' && question.type !== 'file_approval') return question;
+  return { ...question, reason: question.reason === null ? escapeWarning : `${question.reason} ${escapeWarning}` };
+}
+
+/** Of a change that was declined at the gate Codex tells its model only that a file could not be written (seen with 0.169.0). */
+function tellDeclined(question: RequestQuestion, thread: CodexThread): void {
+  const paths = question.type === 'file_approval' ? question.changes.map(({ path }) => path).join(', ') : '';
+  const text = `The change of ${firstLine(paths, 500)} was not made: it was ${declinedReason}. Do not try it again in another way.`;
+  void thread.steer(text).catch(() => false);
+}
+
+function isReject(answer: Answer): boolean {
+  return answer.kind === 'decision' && answer.decision === 'reject';
 }
 
 /** Of no thread. */

@@ -15,7 +15,13 @@ import {
   userInputParams,
 } from './protocol';
 import type { ServerRequest } from './rpc';
-import { unwrapShell } from './shellCommand';
+import {
+  commandParams,
+  fileChangeParams,
+  gateMethod,
+  toolCallParams as gatedCallParams,
+} from '../execGate/gateProtocol';
+import { unwrapArgv, unwrapShell } from './shellCommand';
 
 /** A request of Codex in the words of the core, and how an answer that fits the question is said to Codex. */
 export interface CodexQuestion {
@@ -49,6 +55,12 @@ export function questionOf({ method, params }: ServerRequest, changes: OpenChang
       return legacyCommand(params);
     case 'applyPatchApproval':
       return legacyPatch(params);
+    case gateMethod.command:
+      return gatedCommand(params);
+    case gateMethod.fileChange:
+      return gatedFileChange(params, changes);
+    case gateMethod.toolCall:
+      return gatedToolCall(params);
     default:
       return undefined;
   }
@@ -274,6 +286,47 @@ function toolCall(params: unknown): CodexQuestion {
       const said = answer.kind === 'tool' ? answer : { success: false, text: 'Nobody answered this call.' };
       return { contentItems: [{ type: 'inputText', text: said.text }], success: said.success };
     },
+  };
+}
+
+/** What the gate asks is of something that it holds: a declined one is not done, and the turn goes on. */
+const gateResult = {
+  cancels: false,
+  wire: (answer: Answer): unknown => {
+    const decision = decisionOf(answer);
+    return { accepted: decision === 'accept' || decision === 'accept_for_session' };
+  },
+} as const;
+
+function gatedCommand(params: unknown): CodexQuestion {
+  const { turnId, argv, cwd } = commandParams.parse(params);
+  const question = { type: 'command_approval', command: unwrapArgv(argv), cwd, reason: null, rules: [] } as const;
+  return { turnId, question, ...gateResult };
+}
+
+function gatedFileChange(params: unknown, open: OpenChanges): CodexQuestion {
+  const { turnId, itemId } = fileChangeParams.parse(params);
+  const question = { type: 'file_approval', changes: open.get(itemId) ?? [], reason: null } as const;
+  return { turnId, question, ...gateResult };
+}
+
+function gatedToolCall(params: unknown): CodexQuestion {
+  const { turnId, server, tool, arguments: args } = gatedCallParams.parse(params);
+  return {
+    turnId,
+    question: {
+      type: 'elicitation',
+      serverName: server,
+      mode: 'form',
+      message: `Allow a call of "${tool}" of the MCP server "${server}"?`,
+      schema: null,
+      url: null,
+      toolCall: { tool, description: null, arguments: args },
+      forPerson: true,
+      forSession: true,
+      rules: [],
+    },
+    ...gateResult,
   };
 }
 

@@ -5,12 +5,13 @@ import { messageOf, TaskFailedError } from '../core/errors';
 import type { AgentThread, ProcessSummary, StopReport, ThreadSink, ThreadSpec, TurnInput } from '../core/ports';
 import { taskMarker, type TaskProcesses } from '../process/taskProcesses';
 import type { InnerGate } from '../core/innerGate';
+import { ThreadEnvironment } from './threadEnvironment';
 import type { AppServer, Connection } from './appServer';
 import { crashed } from './codexErrors';
 import { withoutOwnServers } from './ownServers';
 import { LineOrder } from './lineOrder';
 import type { MountPoints } from './mountPoints';
-import { gatedConfigFor, gatedParams, stillUngated } from './gatedThreads';
+import { gatedParams, stillLoaded } from './gatedThreads';
 import { loadedThreadsResult, threadResult, turnResult } from './protocol';
 import { invalidRequest, RpcError, RpcLostError, type RpcPeer } from './rpc';
 import { Signal } from './signal';
@@ -37,10 +38,12 @@ export interface ThreadParts {
   readonly processes: TaskProcesses;
   /** The rules for what happens inside tasks. */
   readonly gate: InnerGate;
-  /** Added to the environment of the server. */
-  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Whether everything in its threads is asked; then the server has no executor of its own. */
+  readonly gated: boolean;
   /** More configuration for each thread, by dotted key. */
   readonly config: Readonly<Record<string, unknown>>;
+  /** Whether it leaves nothing behind, and has no MCP servers. */
+  readonly isProbe: boolean;
   /** Tools of this client that the model may call; a resumed thread keeps them. */
   readonly dynamicTools: readonly unknown[];
   /** How long a thread stays loaded after its turn, in ms. Codex starts turns of its own 8 ms after one (seen). */
@@ -81,19 +84,42 @@ export class CodexThread implements AgentThread {
   private turnSince = 0;
   /** A turn ran in the server that was joined, so that the thread is loaded there. */
   private ranHere = false;
-  /** Whether it was loaded so that everything in it is asked. */
-  private loadedGated = false;
+  /** Rules held when it was loaded, so that all is asked to which they may apply. */
+  private loadedWithRules = false;
+  /** What is off in it was told. */
+  private toldOff = false;
   private unloading: Promise<unknown> = Promise.resolve();
   private loading: Promise<Connection> | null = null;
   private lingering: NodeJS.Timeout | undefined;
   private readonly spec: ThreadSpec;
   readonly sink: ThreadSink;
   private readonly parts: ThreadParts;
+  /** Of a thread in which everything is asked. */
+  private readonly environment: ThreadEnvironment | null;
 
   constructor(spec: ThreadSpec, sink: ThreadSink, parts: ThreadParts) {
     this.spec = spec;
     this.sink = sink;
     this.parts = parts;
+    this.environment = parts.gated ? new ThreadEnvironment(spec) : null;
+  }
+
+  get gated(): boolean {
+    return this.environment !== null;
+  }
+
+  /**
+   * Whether what is accepted in it may run without its sandbox: where Codex asks for everything, it tries what the sandbox refused
+   * once more without it, and does not say which is which (seen with 0.169.0).
+   */
+  get mayEscape(): boolean {
+    const { approvalPolicy, sandbox } = this.spec;
+    return !this.gated && approvalPolicy === 'untrusted' && sandbox !== 'danger-full-access';
+  }
+
+  /** Whether rules came since it was loaded, for which it has to be loaded anew. */
+  get outdated(): boolean {
+    return this.connection !== null && this.parts.gate.holds && !this.loadedWithRules;
   }
 
   /** Whether a line was heard in an earlier run already. */
@@ -136,9 +162,12 @@ export class CodexThread implements AgentThread {
     const { cwd, sandbox, approvalPolicy, developerInstructions, model } = this.spec;
     const { dynamicTools } = this.parts;
     const config = await this.config(connection);
-    const own = { ...(dynamicTools.length > 0 ? { dynamicTools } : {}), config };
-    const isGated = this.parts.gate.holds;
-    const params = { cwd, sandbox, approvalPolicy, developerInstructions, model, ...own, ...this.gated() };
+    const own = {
+      ...(dynamicTools.length > 0 ? { dynamicTools } : {}),
+      ...(this.parts.isProbe ? { ephemeral: true } : {}),
+      config,
+    };
+    const params = { cwd, sandbox, approvalPolicy, developerInstructions, model, ...own, ...this.environment?.params };
     const { rpc } = connection;
     // What came too late would stay loaded, with its MCP servers.
     const onLate = (result: unknown): void => {
@@ -146,15 +175,31 @@ export class CodexThread implements AgentThread {
       rpc.request('thread/unsubscribe', { threadId }).catch(() => undefined);
     };
     const answer = rpc.request('thread/start', params, openLimitMs, onLate).catch((error: unknown) => {
+      this.closeEnvironment(connection);
       throw this.explained(error instanceof RpcLostError && !rpc.closed ? this.tooSlow(error) : error);
     });
     const result = threadResult.parse(await answer);
+    await this.bind(connection, result);
     this.id = result.thread.id;
     this.model = result.model ?? null;
     this.reasoning = result.reasoningEffort ?? null;
-    this.loadedGated = isGated;
     await this.silent.follow(result.thread.path);
     this.connection = connection;
+  }
+
+  /** Lets the thread work in its environment; one that may not is let go of. */
+  private async bind(connection: Connection, { thread, sandbox }: z.infer<typeof threadResult>): Promise<void> {
+    try {
+      await this.environment?.bind(connection.rpc, thread.id, sandbox);
+    } catch (error) {
+      connection.rpc.request('thread/unsubscribe', { threadId: thread.id }).catch(() => undefined);
+      this.closeEnvironment(connection);
+      throw error;
+    }
+  }
+
+  private closeEnvironment({ rpc }: Connection): void {
+    this.environment?.close(rpc).catch(() => undefined);
   }
 
   private tooSlow(cause: RpcLostError): TaskFailedError {
@@ -167,7 +212,6 @@ export class CodexThread implements AgentThread {
   }
 
   async startTurn(input: TurnInput): Promise<void> {
-    await this.closeUngated();
     this.turnRequested = true;
     try {
       if (this.isMounted) await this.parts.mountPoints.begin(this.spec.cwd, this.id);
@@ -181,8 +225,7 @@ export class CodexThread implements AgentThread {
   }
 
   async steer(text: string): Promise<boolean> {
-    // A turn that began before there were rules gets no more to do.
-    if (this.turnId === null || !this.connection || this.isUngated()) return false;
+    if (this.turnId === null || !this.connection) return false;
     const params = { threadId: this.id, expectedTurnId: this.turnId, input: textInput(text) };
     try {
       await this.connection.rpc.request('turn/steer', params);
@@ -322,34 +365,30 @@ export class CodexThread implements AgentThread {
   private async resume(): Promise<Connection> {
     await this.unloading;
     const connection = await this.parts.server.connect();
-    const isGated = this.parts.gate.holds;
     const config = await this.config(connection);
-    const params = { threadId: this.id, excludeTurns: true, config, ...this.gated() };
-    await this.silent.follow((await this.requestResume(connection, params)).thread.path);
-    this.loadedGated = isGated;
+    const { sandbox, approvalPolicy } = this.spec;
+    // What it was last loaded with was meant for that time.
+    const how = { sandbox, approvalPolicy, ...(this.environment ? gatedParams : {}) };
+    const result = await this.requestResume(connection, { threadId: this.id, excludeTurns: true, config, ...how });
+    await this.bind(connection, result);
+    await this.silent.follow(result.thread.path);
     this.connection = connection;
     this.turnChanged.fire();
     return connection;
   }
 
-  /**
-   * Rules came while the thread was loaded: it is loaded anew, because only then is everything asked that could be done in it
-   * without. Throws `policy_unenforceable` where that cannot be.
-   */
-  private async closeUngated(): Promise<void> {
-    if (!this.isUngated()) return;
-    const { rpc } = this.connection ?? (await this.parts.server.connect());
+  /** Has the server let go of the thread, so that another one can have it. Throws `policy_unenforceable` when it does not. */
+  async release(): Promise<void> {
+    clearTimeout(this.lingering);
     this.unsubscribe();
     await this.unloading;
+    const rpc = this.parts.server.current?.rpc;
     const deadline = performance.now() + unloadLimitMs;
-    while ((await this.loadedThreads(rpc)).includes(this.id)) {
-      if (performance.now() > deadline) throw stillUngated();
+    while (rpc && !rpc.closed && (await this.loadedThreads(rpc)).includes(this.id)) {
+      if (performance.now() > deadline) throw stillLoaded();
       await delay(unloadEveryMs);
     }
-  }
-
-  private isUngated(): boolean {
-    return this.parts.gate.holds && this.connection !== null && !this.loadedGated;
+    this.parts.onDispose(this);
   }
 
   private async loadedThreads(rpc: RpcPeer): Promise<readonly string[]> {
@@ -369,16 +408,10 @@ export class CodexThread implements AgentThread {
     }
   }
 
-  /** While rules hold everything is asked, whatever the task was started with. */
-  private gated(): object {
-    return this.parts.gate.holds ? gatedParams : {};
-  }
-
   private async config({ rpc }: Connection): Promise<Record<string, unknown>> {
-    const { gate, env } = this.parts;
     const { cwd } = this.spec;
     const [gated, own] = await Promise.all([
-      gate.holds ? gatedConfigFor(rpc, cwd, gate, env) : {},
+      this.gatedConfig(rpc),
       this.parts.mayNest(this.spec.taskId) ? {} : withoutOwnServers(rpc, cwd),
     ]);
     return {
@@ -403,6 +436,18 @@ export class CodexThread implements AgentThread {
     };
   }
 
+  private async gatedConfig(rpc: RpcPeer): Promise<Readonly<Record<string, unknown>>> {
+    this.loadedWithRules = this.parts.gate.holds;
+    if (!this.environment) return {};
+    const { config, off } = await this.environment.open(rpc, this.parts.gate, !this.parts.isProbe);
+    if (!this.toldOff) {
+      const text = `Everything in this task is asked first, in the sandbox. Off in it are ${off}.`;
+      this.sink.onEvent({ type: 'note', level: 'info', text });
+    }
+    this.toldOff = true;
+    return config;
+  }
+
   private turnParams(input: TurnInput): unknown {
     const { model, reasoning: effort, outputSchema } = input;
     const collaborationMode = {
@@ -416,7 +461,7 @@ export class CodexThread implements AgentThread {
     return {
       threadId: this.id,
       input: textInput(input.text),
-      ...this.gated(),
+      ...this.environment?.params,
       ...(model === null ? {} : { model }),
       ...(effort === null ? {} : { effort }),
       ...(outputSchema === null ? {} : { outputSchema }),

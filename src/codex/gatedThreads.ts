@@ -1,26 +1,34 @@
-import { readdir } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { readText } from '../base/readText';
 import { CallError, messageOf } from '../core/errors';
 import type { InnerGate } from '../core/innerGate';
-import { codexHome } from './codexAccount';
-import { letsCommandsRun } from './execRules';
 import type { RpcPeer } from './rpc';
 
 /**
- * How a thread is run while rules hold for what happens in it: everything that would run without being asked is switched to
- * asking, switched off, or found, and then the task is refused. What was seen is of Codex 0.169.0.
+ * How a thread is run in which everything is asked: it has no executor but the one behind the gate (see execGate/), and what
+ * would pass by the gate is switched off, or found, and then the task is refused. What was seen is of Codex 0.169.0.
  */
 
-/** Parameters of `thread/start`, `thread/resume` and `turn/start`. */
-export const gatedParams = { approvalPolicy: 'untrusted', approvalsReviewer: 'user' } as const;
+/**
+ * Parameters of `thread/start`, `thread/resume` and `turn/start`. Codex asks nothing itself but for the use of MCP tools, and
+ * refuses what would leave the sandbox: what it does not refuse is asked at the gate.
+ */
+export const gatedParams = {
+  approvalPolicy: {
+    granular: {
+      sandbox_approval: false,
+      rules: false,
+      skill_approval: false,
+      request_permissions: false,
+      mcp_elicitations: true,
+    },
+  },
+  approvalsReviewer: 'user',
+} as const;
 
 const gatedConfig: Readonly<Record<string, unknown>> = {
-  // Into an interactive shell that was accepted once anything could be typed without being asked.
+  // A command has no terminal, into which anything could be typed.
   'features.unified_exec_tty': false,
-  'features.write_stdin_approval': true,
-  // What these do is asked of nobody, or decided by others.
+  // What these do is seen by nobody, or decided by others.
   'features.apps': false,
   'features.plugins': false,
   'features.browser_use': false,
@@ -29,17 +37,24 @@ const gatedConfig: Readonly<Record<string, unknown>> = {
   'features.view_image': false,
   'features.image_generation': false,
   'features.multi_agent_v2': false,
+  'features.request_permissions_tool': false,
+  'features.exec_permission_approvals': false,
   'features.standalone_web_search': false,
   web_search: 'disabled',
+  // It runs a shell for each new thread.
+  'features.shell_snapshot': false,
   // Otherwise `cd x` may lead to a place that is not below the directory of the command.
   'shell_environment_policy.set.CDPATH': '',
 };
 
+/** The same, for people. */
+const alwaysOff = 'hooks, plugins, apps, web search, pictures and interactive terminals';
+
 /**
  * Every tool that Codex 0.169 offers its model in such a thread. What `asks` is put to the rules at each use; what does nothing to
- * files, commands or others needs no asking. Reading the resources of an MCP server is asked of nobody, and Codex has no switch for it.
+ * files, commands or others needs no asking.
  */
-export const gatedTools: Readonly<Record<string, 'asks' | 'harmless' | 'reads MCP resources unasked'>> = {
+export const gatedTools: Readonly<Record<string, 'asks' | 'harmless'>> = {
   exec_command: 'asks',
   // Polls a command that was accepted; without a terminal nothing can be typed.
   write_stdin: 'harmless',
@@ -48,107 +63,126 @@ export const gatedTools: Readonly<Record<string, 'asks' | 'harmless' | 'reads MC
   request_user_input: 'asks',
   // Finds tools, whose use is asked.
   tool_search: 'harmless',
-  list_mcp_resources: 'reads MCP resources unasked',
-  list_mcp_resource_templates: 'reads MCP resources unasked',
-  read_mcp_resource: 'reads MCP resources unasked',
+  // Names and descriptions.
+  list_mcp_resources: 'harmless',
+  list_mcp_resource_templates: 'harmless',
+  read_mcp_resource: 'asks',
 };
 
+const server = z.looseObject({
+  enabled: z.boolean().optional(),
+  command: z.string().optional(),
+  args: z.array(z.string()).nullish(),
+  cwd: z.string().nullish(),
+  tools: z.record(z.string(), z.unknown()).nullish(),
+});
+type Server = z.infer<typeof server>;
+
 const configResult = z.object({
-  config: z.looseObject({
-    mcp_servers: z
-      .record(
-        z.string(),
-        z.looseObject({ enabled: z.boolean().optional(), tools: z.record(z.string(), z.unknown()).nullish() }),
-      )
-      .nullish(),
-  }),
+  config: z.looseObject({ mcp_servers: z.record(z.string(), server).nullish() }),
 });
 
+/** What a gated thread is begun with. */
+export interface GatedSetup {
+  /** By dotted key. */
+  readonly config: Readonly<Record<string, unknown>>;
+  /** The MCP servers that may be started. */
+  readonly servers: readonly { readonly name: string; readonly argv: readonly string[] }[];
+  /** What the person has set up and is off in the thread, for people. */
+  readonly off: string;
+}
+
+export interface GatedPlace {
+  readonly cwd: string;
+  /** Where its commands and MCP servers run. */
+  readonly environment: string;
+  /** Whether the MCP servers of the person are there; true unless it is said. */
+  readonly withServers?: boolean;
+}
+
 /** The configuration of a thread in which everything is asked. Throws `policy_unenforceable` when that cannot be. */
-export async function gatedConfigFor(
+export async function gatedSetup(
   rpc: RpcPeer,
-  cwd: string,
-  gate: InnerGate,
-  env: Readonly<Record<string, string | undefined>>,
+  place: GatedPlace,
+  gate: Pick<InnerGate, 'holds' | 'refusesUnseen'>,
   platform = process.platform,
-): Promise<Readonly<Record<string, unknown>>> {
-  const holes = [...(await allowingRules(env, cwd)), ...(platform === 'win32' ? [windowsShells] : [])];
-  const { config, unseen } = await askingServers(rpc, cwd);
-  if (gate.refusesUnseen && holes.length + unseen.length > 0) throw unenforceable([...holes, ...unseen]);
-  return { ...gatedConfig, ...config };
+): Promise<GatedSetup> {
+  const servers = await configuredServers(rpc, place.cwd);
+  const nameless = servers.filter(([name, { tools }]) =>
+    [name, ...Object.keys(tools ?? {})].some((one) => !isPlain(one)),
+  );
+  const holes = [
+    ...(platform === 'win32' && gate.holds ? [windowsShells] : []),
+    ...nameless.map(([name]) => `the MCP server "${name}" has a name, or a tool with one, that cannot be configured`),
+  ];
+  if (holes.length > 0 && (gate.refusesUnseen || nameless.length > 0)) throw unenforceable(holes);
+  const remote = servers.filter(([, { command }]) => command === undefined);
+  const closed = place.withServers === false ? servers : gate.refusesUnseen ? remote : [];
+  const names = closed.map(([name]) => `"${name}"`);
+  return {
+    config: Object.fromEntries([
+      ...Object.entries(gatedConfig),
+      ...servers.flatMap(([name, one]) => serverConfig(name, one, place, gate.holds)),
+      ...closed.map(([name]) => [`mcp_servers.${name}.enabled`, false] as const),
+    ]),
+    servers: servers.flatMap(([name, { command, args }]) =>
+      command === undefined ? [] : [{ name, argv: [command, ...(args ?? [])] }],
+    ),
+    off:
+      names.length === 0
+        ? alwaysOff
+        : `${alwaysOff}, and the MCP servers that are reached over the network (${names.join(', ')})`,
+  };
+}
+
+/** While rules hold, every tool is asked about: one that says of itself that it only reads would not be. */
+function serverConfig(
+  name: string,
+  { command, cwd, tools }: Server,
+  place: GatedPlace,
+  asks: boolean,
+): readonly (readonly [string, unknown])[] {
+  const local = [
+    [`mcp_servers.${name}.environment_id`, place.environment],
+    [`mcp_servers.${name}.cwd`, cwd ?? place.cwd],
+  ] as const;
+  const asking = [
+    [`mcp_servers.${name}.default_tools_approval_mode`, 'prompt'] as const,
+    ...Object.keys(tools ?? {}).map((tool) => [`mcp_servers.${name}.tools.${tool}.approval_mode`, 'prompt'] as const),
+  ];
+  return [...(command === undefined ? [] : local), ...(asks ? asking : [])];
+}
+
+async function configuredServers(rpc: RpcPeer, cwd: string): Promise<readonly (readonly [string, Server])[]> {
+  try {
+    const { config } = configResult.parse(await rpc.request('config/read', { includeLayers: false, cwd }));
+    return Object.entries(config.mcp_servers ?? {}).filter(([, { enabled }]) => enabled !== false);
+  } catch (error) {
+    throw unenforceable([`its configuration cannot be read (${messageOf(error)})`]);
+  }
+}
+
+/** Of a name that a dotted key of the configuration can hold. */
+function isPlain(name: string): boolean {
+  return /^[\w-]+$/.test(name);
 }
 
 /** Rules on programs look into the scripts of POSIX shells. */
 const windowsShells = 'on Windows commands run in PowerShell or cmd, whose scripts the policy cannot read';
 
-function unenforceable(holes: readonly string[]): CallError {
+export function unenforceable(holes: readonly string[], cause?: unknown): CallError {
   return new CallError(
     'policy_unenforceable',
-    `The policy has rules for what happens inside a task, and Codex would not ask for everything: ${holes.join('; ')}.`,
-    { hint: 'The person can remove that, or say "unseen: allow" in the policy.' },
+    `Everything that this task does would have to be asked, and Codex would not ask for everything: ${holes.join('; ')}.`,
+    { hint: 'The person can remove that, or say "unseen: allow" in the policy.', cause },
   );
 }
 
-/** A thread from before there were rules goes on without them. */
-export function stillUngated(): CallError {
+/** A thread that is still loaded elsewhere goes on there, without rules. */
+export function stillLoaded(): CallError {
   return new CallError(
     'policy_unenforceable',
-    'The policy got rules for what happens inside a task, and Codex did not let go of this one to begin with them.',
+    'What is asked in this task has changed, and Codex did not let go of it to begin anew.',
     { hint: 'Send the message again in some seconds.', retryable: true },
   );
-}
-
-/** A tool that says of itself that it only reads is not asked about otherwise. */
-async function askingServers(
-  rpc: RpcPeer,
-  cwd: string,
-): Promise<{ readonly config: Readonly<Record<string, unknown>>; readonly unseen: readonly string[] }> {
-  try {
-    const { config } = configResult.parse(await rpc.request('config/read', { includeLayers: false, cwd }));
-    const servers = Object.entries(config.mcp_servers ?? {});
-    const odd = servers.filter(([name, { tools }]) =>
-      [name, ...Object.keys(tools ?? {})].some((one) => !/^[\w-]+$/.test(one)),
-    );
-    const asking = servers.flatMap(([name, { tools }]) => [
-      [`mcp_servers.${name}.default_tools_approval_mode`, 'prompt'] as const,
-      ...Object.keys(tools ?? {}).map((tool) => [`mcp_servers.${name}.tools.${tool}.approval_mode`, 'prompt'] as const),
-    ]);
-    return {
-      config: Object.fromEntries(asking),
-      unseen: odd.map(([name]) => `the MCP server "${name}" has a name that cannot be switched to asking`),
-    };
-  } catch (error) {
-    return { config: {}, unseen: [`its configuration cannot be read (${messageOf(error)})`] };
-  }
-}
-
-/** Rule files that let commands run without being asked; Codex has no switch for them. */
-async function allowingRules(
-  env: Readonly<Record<string, string | undefined>>,
-  cwd: string,
-): Promise<readonly string[]> {
-  // A project's own rules count wherever Codex takes a directory above for the project's root.
-  const projects = ancestors(cwd).map((dir) => join(dir, '.codex', 'rules'));
-  const dirs = [join(codexHome(env), 'rules'), '/etc/codex/rules', ...projects];
-  const found = await Promise.all([...new Set(dirs)].map(allowingFiles));
-  return found.flat();
-}
-
-function ancestors(dir: string): readonly string[] {
-  const above = dirname(dir);
-  return above === dir ? [dir] : [dir, ...ancestors(above)];
-}
-
-const ruleFileLimit = 1024 * 1024;
-
-async function allowingFiles(dir: string): Promise<readonly string[]> {
-  try {
-    const names = (await readdir(dir)).filter((name) => name.endsWith('.rules'));
-    const paths = names.map((name) => join(dir, name));
-    const texts = await Promise.all(paths.map((path) => readText(path, ruleFileLimit)));
-    return paths.filter((_, index) => letsCommandsRun(texts[index] ?? '')).map((path) => `${path} lets commands run`);
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code;
-    return code === 'ENOENT' || code === 'ENOTDIR' ? [] : [`${dir} cannot be read (${messageOf(error)})`];
-  }
 }

@@ -43,7 +43,19 @@ export const threadResult = z.object({
   thread: z.object({ id: z.string(), path: z.string().nullish() }),
   model: z.string().nullish(),
   reasoningEffort: z.string().nullish(),
+  sandbox: z.unknown().optional(),
 });
+
+/** The sandbox of a thread as Codex says it. */
+export const threadSandbox = z.discriminatedUnion('type', [
+  z.object({ type: z.literal('readOnly'), networkAccess: z.boolean().default(false) }),
+  z.object({
+    type: z.literal('workspaceWrite'),
+    writableRoots: z.array(z.string()),
+    networkAccess: z.boolean().default(false),
+  }),
+  z.object({ type: z.literal('dangerFullAccess') }),
+]);
 
 const errorInfo = z.union([z.string(), z.record(z.string(), z.unknown())]).nullish();
 const turnError = z.object({ message: z.string(), codexErrorInfo: errorInfo });

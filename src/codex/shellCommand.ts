@@ -10,6 +10,21 @@ export function unwrapShell(command: string): string {
   return (script === undefined ? undefined : unquote(script)) ?? command;
 }
 
+/**
+ * The script that a shell gets: `["/bin/bash", "-c", "npm test"]` becomes `npm test`. Any other command becomes a line that a
+ * shell would read as these words.
+ */
+export function unwrapArgv(argv: readonly string[]): string {
+  const [shell = '', flag = '', script] = argv;
+  const isScript =
+    /^(?:\/usr|\/usr\/local|\/opt\/homebrew)?\/bin\/(?:ba|z|da|k)?sh$/.test(shell) && /^-l?c$/.test(flag);
+  return isScript && argv.length === 3 && script !== undefined ? script : argv.map(quoted).join(' ');
+}
+
+function quoted(word: string): string {
+  return /^[\w@%+:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", String.raw`'\''`)}'`;
+}
+
 /** The one word that a shell reads from `text`; undefined when there are more words or an open quote. */
 function unquote(text: string): string | undefined {
   const pieces = /^(?:'([^']*)'|"((?:[^"\\]|\\[\s\S])*)"|\\([\s\S])|([^\s'"\\;&|<>()$`]+))/;

@@ -4,8 +4,8 @@ import type { Answer, RequestQuestion } from './pendingRequest';
 import type { AgentRequest } from './ports';
 
 /**
- * What a task's rules say to its requests. While rules hold, nothing is allowed at the agent's side for longer than once:
- * what a person allows for the session is remembered here, and every request is judged again.
+ * What a task's rules say to its requests. While rules hold, and where the agent cannot do otherwise, nothing is allowed at the
+ * agent's side for longer than once: what a person allows for the session is remembered here, and every request is judged again.
  */
 export class GatedRequests {
   private readonly allowed = new Set<string>();
@@ -33,7 +33,7 @@ export class GatedRequests {
   guarded(source: AgentRequest): AgentRequest {
     const { question } = source;
     const answer = (given: Answer): void => {
-      if (!this.gate.holds) {
+      if (!this.gate.holds && source.once !== true) {
         source.answer(given);
         return;
       }

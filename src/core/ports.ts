@@ -46,6 +46,8 @@ export interface AgentRequest {
   readonly key: string;
   readonly turnId: string;
   readonly question: RequestQuestion;
+  /** Set when the agent can allow it only once: what is allowed for longer is remembered here. */
+  readonly once?: true | undefined;
   /** Hands over an answer that fits the question; `ThreadSink.onRequestResolved` tells that it was taken. */
   answer(answer: Answer): void;
 }
@@ -82,6 +84,8 @@ export interface AgentThread {
   /** What the thread runs with; null when the agent did not say. */
   readonly model: string | null;
   readonly reasoning: string | null;
+  /** Whether everything in it is asked first, behind the gate; it can change with each turn. */
+  readonly gated: boolean;
   /** Whether a turn runs or was requested. */
   readonly active: boolean;
   /** Requests a turn and resolves when the agent accepted it; its start and end come as events. */
@@ -99,7 +103,7 @@ export interface AgentThread {
 /** Runs turns on threads. */
 export interface Agent extends Disposable {
   /** Resolves when turns can be run in a directory; throws a `CallError` that says what to do. */
-  ready(sandbox: Sandbox, cwd: string): Promise<void>;
+  ready(task: Pick<ThreadSpec, 'sandbox' | 'cwd' | 'approvalPolicy'>): Promise<void>;
   /** How much of the account's plan is used, as far as the agent said; see `onDidChangeLimits`. */
   readonly limits: readonly UsageWindow[];
   readonly onDidChangeLimits: Event<undefined>;
@@ -112,7 +116,7 @@ export interface Agent extends Disposable {
    */
   adopt(
     spec: ThreadSpec,
-    threadId: string,
+    thread: Pick<AgentThread, 'id' | 'gated'>,
     sink: ThreadSink,
     history: AsyncIterable<RawLine> | null,
   ): Promise<AgentThread>;
@@ -124,10 +128,10 @@ export interface Agent extends Disposable {
   detach(): Promise<boolean>;
   /** Whether the agent's program goes on when this one ends. */
   readonly outlives: boolean;
-  /** How far the agent was heard. */
-  readonly position: number;
-  /** What was heard up to a position is kept for good, and need not be said again. */
-  acknowledge(position: number): void;
+  /** How far the agent was heard; another value each time that it was heard further. */
+  readonly heard: string;
+  /** What was heard so far is kept for good, and need not be said again. */
+  acknowledge(heard: string): void;
 }
 
 /** A notification or request of an agent as it is kept. */

@@ -83,7 +83,7 @@ export class Restoration {
 
   private async bringBack(stored: StoredTask): Promise<Task | null> {
     const { snapshot, request } = stored;
-    const { id, endedAt, threadId } = snapshot;
+    const { id, endedAt, threadId, gated } = snapshot;
     const { agent, journal, now } = this.host;
     if (this.host.has(id)) return null;
     // No longer than from now on, should the clock have been set back.
@@ -94,7 +94,9 @@ export class Restoration {
     }
     const history = endedAt === null && threadId !== null ? journal.history(id) : null;
     const { task, thread } = this.host.make(snapshot, request);
-    await task.restore(stored, (sink) => (threadId === null ? null : agent.adopt(thread, threadId, sink, history)));
+    await task.restore(stored, (sink) =>
+      threadId === null ? null : agent.adopt(thread, { id: threadId, gated }, sink, history),
+    );
     this.host.add(task);
     if (endedAt !== null) this.host.keepEnded(task, leftMs);
     return task;

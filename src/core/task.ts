@@ -502,6 +502,7 @@ export class Task implements ThreadSink {
       spawnedBy: spec.spawnedBy,
       unansweredCall: this.unansweredCall,
       threadId: this.thread?.id ?? null,
+      gated: this.thread?.gated ?? false,
       turns: this.turns,
       createdAt: this.createdAt,
       startedAt: this.startedAt,

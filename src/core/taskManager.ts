@@ -110,7 +110,7 @@ export class TaskManager implements Disposable {
   private readonly nesting: Nesting;
   private restoring: Promise<void> | null = null;
   private hasRestored = false;
-  private acknowledged = 0;
+  private acknowledged = '';
   private closed = false;
   private announced = false;
 
@@ -237,7 +237,7 @@ export class TaskManager implements Disposable {
     assertFits(await withContextFiles(request.prompt, request.contextFiles, settings.roots()));
     for (const id of request.dependsOn ?? []) this.assertDependency(id);
     this.scheduler.assertRoom();
-    await agent.ready(sandbox, cwd);
+    await agent.ready({ sandbox, cwd, approvalPolicy });
     const choice = await this.chooseModel(request, null);
     this.assertMayRun(sandbox, caller);
 
@@ -301,7 +301,7 @@ export class TaskManager implements Disposable {
         // Much may have changed while it was queued.
         this.assertMayRun(spec.sandbox, spec.spawnedBy);
         const text = await withContextFiles(request.prompt, request.contextFiles, settings.roots());
-        await agent.ready(spec.sandbox, spec.cwd);
+        await agent.ready(spec);
         return { ...spec.firstTurn, text };
       },
     };
@@ -397,8 +397,7 @@ export class TaskManager implements Disposable {
         'Use mode queue to choose one for the next turn.',
       );
     }
-    const { sandbox, cwd } = this.find(id).spec;
-    await this.options.agent.ready(sandbox, cwd);
+    await this.options.agent.ready(this.find(id).spec);
     const choice = await this.chooseModel(message, this.find(id).snapshot().model);
     // Much may have changed since the call came.
     const task = this.find(id);
@@ -611,8 +610,8 @@ export class TaskManager implements Disposable {
     await this.close();
     const late = await this.stopAll([...this.tasks.values()], shutDownLimitMs);
     const { agent, journal } = this.options;
-    const { position } = agent;
-    if (await journal.flush()) agent.acknowledge(position);
+    const { heard } = agent;
+    if (await journal.flush()) agent.acknowledge(heard);
     return late.length === 0;
   }
 
@@ -620,10 +619,10 @@ export class TaskManager implements Disposable {
   async suspend(): Promise<void> {
     await this.close();
     const { agent, journal } = this.options;
-    const { outlives, position } = agent;
+    const { outlives, heard } = agent;
     for (const task of this.tasks.values()) task.freeze(outlives);
     if (!outlives) await Promise.all([...this.tasks.values()].map((task) => task.interrupt()));
-    if (await journal.flush()) agent.acknowledge(position);
+    if (await journal.flush()) agent.acknowledge(heard);
     if (outlives) await agent.detach();
   }
 
@@ -638,11 +637,11 @@ export class TaskManager implements Disposable {
   /** Tells the agent's program what need not be said again to a later run. */
   private async acknowledge(): Promise<void> {
     const { agent, journal } = this.options;
-    const { position } = agent;
-    if (position === this.acknowledged || this.closed) return;
+    const { heard } = agent;
+    if (heard === this.acknowledged || this.closed) return;
     if (!(await journal.flush())) return;
-    this.acknowledged = position;
-    agent.acknowledge(position);
+    this.acknowledged = heard;
+    agent.acknowledge(heard);
   }
 
   dispose(): void {

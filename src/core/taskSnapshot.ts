@@ -59,6 +59,8 @@ export interface TaskSnapshot {
   /** The hash of the call that spawned it, until its caller is known to have the answer; see spawnCalls.ts. */
   readonly unansweredCall: string | null;
   readonly threadId: string | null;
+  /** See `AgentThread.gated`. */
+  readonly gated: boolean;
   /** Turns that were started, the active one included. */
   readonly turns: number;
   readonly createdAt: number;

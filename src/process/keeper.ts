@@ -20,6 +20,22 @@ import { LineSplitter } from '../base/lineSplitter';
 import { identity, processTable } from './processTable';
 import { WorkWatch } from './workWatch';
 
+/** Works beside a server, reads what it and its client say to each other, and talks with the client in its place. */
+export interface Companion {
+  fromServer(line: string): void;
+  /** Whether the line was for the companion, so that the server does not get it. */
+  fromClient(line: string): boolean;
+  close(): Promise<void>;
+}
+
+/** What a companion is made with. */
+export interface CompanionHost {
+  /** Says a line to the client. */
+  readonly say: (line: string) => void;
+  /** What the server says has a higher position than this; see backlog.ts. */
+  readonly begins: number;
+}
+
 export interface KeeperOptions {
   /** The directory of doors; see base/door.ts. */
   readonly doorsDir: string;
@@ -30,6 +46,8 @@ export interface KeeperOptions {
   readonly args: readonly string[];
   /** How long its work goes on before a first client came, in ms. */
   readonly keepMs: number | null;
+  /** Whether the server has no executor of its own, and works behind the gate; see execGate/. */
+  readonly gated: boolean;
 }
 
 /** How often the lease is looked at while no client is there, and lines are moved to the file, in ms. */
@@ -75,6 +93,7 @@ export class Keeper {
   private readonly child: ChildProcess;
   private readonly door: Door;
   private readonly lineage: number | null;
+  private companion: Companion | null = null;
 
   private constructor(options: KeeperOptions, lineage: number | null, door: Door, begins: number) {
     this.options = options;
@@ -88,7 +107,10 @@ export class Keeper {
   }
 
   /** Starts the server; resolves when a client can come. Rejects when that cannot be. */
-  static async start(options: KeeperOptions): Promise<Keeper> {
+  static async start(
+    options: KeeperOptions,
+    accompany: (host: CompanionHost) => Promise<Companion | null> = () => Promise.resolve(null),
+  ): Promise<Keeper> {
     // The server and everything below it inherits the mark, which stays ours when the server is gone.
     const lineage = await claimLineage(process.pid);
     let keeper: Keeper | null = null;
@@ -110,7 +132,9 @@ export class Keeper {
       begins,
     } as const;
     await writeRecord(options.stateDir, record);
+    const companion = await accompany({ begins, say: (line) => keeper?.say(line) });
     keeper = new Keeper(options, lineage, door, begins);
+    keeper.companion = companion;
     const { pid } = keeper.child;
     await writeRecord(options.stateDir, { ...record, server: pid === undefined ? null : await identityOf(pid) });
     return keeper;
@@ -129,6 +153,7 @@ export class Keeper {
     // Its last output may still be in the pipe, and its first client on its way through the door.
     await Promise.race([Promise.all([delay(lookEveryMs), this.greeted]), delay(attachLimitMs)]);
     await Promise.race([this.attached, delay(attachLimitMs)]);
+    await this.companion?.close();
     await this.sweep();
     await this.backlog.spool();
     await rm(recordPath(this.options.stateDir), { force: true });
@@ -153,8 +178,19 @@ export class Keeper {
     });
   }
 
+  /** A companion says something as the server does. */
+  private say(line: string): void {
+    this.keep(line);
+    this.flush();
+  }
+
   private fromServer(line: string): void {
     this.work.fromServer(line);
+    this.keep(line);
+    this.companion?.fromServer(line);
+  }
+
+  private keep(line: string): void {
     const text = this.backlog.add(line);
     if (this.client) this.outgoing.push(text);
   }
@@ -234,7 +270,7 @@ export class Keeper {
 
   private fromClient(line: string): void {
     if (!line.startsWith(controlMark)) {
-      this.child.stdin.write(`${line}\n`);
+      if (!this.companion?.fromClient(line)) this.child.stdin.write(`${line}\n`);
       return;
     }
     const command = parseControl(commandSchema, line);
@@ -255,8 +291,10 @@ export class Keeper {
     if (this.client || this.ending || this.attaching > 0) return;
     void this.backlog.spool().then(() => this.regulate());
     const awayMs = performance.now() - this.detachedAt;
-    const isLate = awayMs >= (this.keepMs ?? longestMs);
-    const isDone = awayMs >= (this.hadClient ? settleMs : firstClientMs) && !this.work.working;
+    const patienceMs = this.hadClient ? settleMs : firstClientMs;
+    // Before its first client was there it is wanted, however short it is kept.
+    const isLate = awayMs >= Math.max(this.keepMs ?? longestMs, this.hadClient ? 0 : firstClientMs);
+    const isDone = awayMs >= patienceMs && !this.work.working;
     if (!isLate && !isDone && !this.backlog.full) return;
     this.ending = true;
     void this.end('stop');

@@ -1,5 +1,5 @@
 import { execa } from 'execa';
-import { rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import type { Socket } from 'node:net';
 
 import { PassThrough } from 'node:stream';
@@ -23,6 +23,8 @@ export interface KeeperHostOptions {
   readonly stateDir: string;
   /** How long work goes on without us, in ms; null until it is done. */
   readonly keepMs: () => number | null;
+  /** See `KeeperOptions`. Such a server always has a keeper, which then ends it as soon as we are gone if `keepMs` says so. */
+  readonly gated?: boolean;
 }
 
 /** A keeper starts in 50 ms and its server in 130 ms (measured); a loaded machine needs longer. */
@@ -46,15 +48,20 @@ export class KeeperHost implements ServerHost {
     this.options = options;
   }
 
+  get keeps(): boolean {
+    return this.options.keepMs() !== 0;
+  }
+
   async start(child: ServerOptions): Promise<ServerProcess> {
-    return this.options.keepMs() === 0 ? directHost.start(child) : this.startKept(child);
+    return this.keeps || this.options.gated ? this.startKept(child) : directHost.start(child);
   }
 
   private async startKept({ file, args, env, purpose }: ServerOptions): Promise<ServerProcess> {
-    const { program, doorsDir, stateDir, keepMs } = this.options;
+    const { program, doorsDir, stateDir, keepMs, gated = false } = this.options;
+    await mkdir(stateDir, { recursive: true, mode: 0o700 });
     const before = await readRecord(stateDir);
     if (before) await endKeeper(before);
-    const own: KeeperOptions = { doorsDir, stateDir, purpose, file, args, keepMs: keepMs() };
+    const own: KeeperOptions = { doorsDir, stateDir, purpose, file, args, keepMs: keepMs(), gated };
     const child = execa(process.execPath, [program], {
       // In the editor our own program is Electron.
       env: { ...env, ELECTRON_RUN_AS_NODE: '1' },

@@ -28,6 +28,8 @@ export interface ServerOptions extends ChildOptions {
 
 /** Starts servers and finds those of an earlier run. */
 export interface ServerHost {
+  /** Whether a server goes on when this program ends. */
+  readonly keeps: boolean;
   start(options: ServerOptions): Promise<ServerProcess>;
   find(): Promise<ServerProcess | null>;
   /** What a server that is gone said and nobody heard. */
@@ -38,6 +40,7 @@ export interface ServerHost {
 
 /** Servers that end with this program. */
 export const directHost: ServerHost = {
+  keeps: false,
   start: (options) => Promise.resolve(startDirect(options)),
   find: () => Promise.resolve(null),
   missed: () => noLines(),

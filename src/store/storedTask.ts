@@ -126,6 +126,7 @@ const metaSchema = z.looseObject({
   spawnedBy: text,
   unansweredCall: text.nullable().default(null),
   threadId: text.nullable().default(null),
+  gated: z.boolean().default(false),
   turns: z.int().min(0),
   createdAt: z.number(),
   startedAt: time,

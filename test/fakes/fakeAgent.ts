@@ -26,6 +26,7 @@ export class FakeThread implements AgentThread {
   stops = 0;
   disposed = false;
   active = false;
+  readonly gated: boolean = false;
   settles = 0;
   /** Held back until the test lets them go. */
   settling: Promise<void> = Promise.resolve();
@@ -116,8 +117,8 @@ export class FakeAgent implements Agent {
   limits: readonly UsageWindow[] = [];
   readonly onDidChangeLimits = () => ({ dispose: () => undefined });
   readonly outlives = false;
-  readonly position = 0;
-  readonly acknowledged: number[] = [];
+  readonly heard = '';
+  readonly acknowledged: string[] = [];
 
   reattach(): Promise<boolean> {
     return Promise.resolve(false);
@@ -136,11 +137,11 @@ export class FakeAgent implements Agent {
     return Promise.resolve(false);
   }
 
-  acknowledge(position: number): void {
-    this.acknowledged.push(position);
+  acknowledge(heard: string): void {
+    this.acknowledged.push(heard);
   }
 
-  async adopt(spec: ThreadSpec, threadId: string, sink: ThreadSink): Promise<FakeThread> {
+  async adopt(spec: ThreadSpec, { id: threadId }: Pick<AgentThread, 'id'>, sink: ThreadSink): Promise<FakeThread> {
     this.specs.push(spec);
     const thread = new FakeThread(threadId, sink);
     this.past(thread);

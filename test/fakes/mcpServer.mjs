@@ -28,4 +28,6 @@ server.registerTool('page', { description: 'Asks to open a page.', ...quiet }, a
   return text(`page ${action}`);
 });
 
+server.registerResource('a', 'fake://a', {}, (uri) => ({ contents: [{ uri: uri.href, text: 'the resource' }] }));
+
 await server.connect(new StdioServerTransport());

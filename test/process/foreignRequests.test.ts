@@ -16,7 +16,7 @@ beforeAll(async () => {
   const codexPath = join(rig.dir, 'fake-codex');
   const script = join(import.meta.dirname, '../fakes/appServer.mjs');
   await writeFile(codexPath, `#!/bin/sh\nexec ${process.execPath} ${script} "$@"\n`, { mode: 0o755 });
-  worker = await startWorker({ ...rig, codexPath });
+  worker = await startWorker({ ...rig, codexPath }, { gateless: true });
 });
 afterAll(async () => {
   await worker.shutDown();

@@ -199,42 +199,17 @@ describe('what Codex would not ask', () => {
     expect(JSON.stringify(rig.model.requests.at(-1)?.input)).not.toContain('looked');
   });
 
-  it('is what the person’s own rules allow: no task is started, and it is said which', async () => {
-    const rules = join(rig.codexHome, 'rules', 'default.rules');
-    await mkdir(join(rig.codexHome, 'rules'), { recursive: true });
-    await writeFile(rules, 'prefix_rule(pattern=["touch"], decision="allow")\n');
-    await start(rule('codex/command', '{action: deny}'));
-    await expect(spawn('run: touch ruled.txt')).rejects.toMatchObject({
-      code: 'policy_unenforceable',
-      message: expect.stringContaining(rules) as string,
-    });
-    await worker.shutDown();
-    await start(rule('codex/command', '{action: deny}'), 'unseen: allow');
-    const id = await spawn('say hi');
-    expect(await ended(id)).toMatchObject({ status: 'completed' });
-    await worker.shutDown();
-    await writeFile(rules, '# prefix_rule(pattern=["touch"])\nprefix_rule(pattern=["touch"], decision="prompt")\n');
-    await start(rule('codex/command', '{action: deny}'));
-    expect(await ended(await spawn('run: touch ruled.txt\nsay hi'))).toMatchObject({ status: 'completed' });
-    expect(await exists('ruled.txt')).toBe(false);
-    await rm(rules);
-  });
-
-  it('is what rules of the project allow, above its directory too: no task is started', async () => {
-    const rules = join(rig.workspace, '.codex', 'rules', 'default.rules');
-    await mkdir(join(rig.workspace, '.codex', 'rules'), { recursive: true });
-    await writeFile(rules, 'prefix_rule(pattern=["touch"], decision="allow")\n');
-    await start(rule('codex/command', '{action: deny}'));
-    const deep = join(rig.workspace, 'deep', 'er');
-    await mkdir(deep, { recursive: true });
-    for (const cwd of [rig.workspace, deep]) {
-      await expect(worker.tasks.spawn({ prompt: 'run: touch project.txt', cwd }, 'agent')).rejects.toMatchObject({
-        code: 'policy_unenforceable',
-        message: expect.stringContaining(rules) as string,
-      });
+  it('is what rules of the person or the project allow: it is judged all the same', async () => {
+    const dirs = [join(rig.codexHome, 'rules'), join(rig.workspace, '.codex', 'rules')];
+    for (const dir of dirs) {
+      await mkdir(dir, { recursive: true });
+      await writeFile(join(dir, 'default.rules'), 'prefix_rule(pattern=["touch"], decision="allow")\n');
     }
-    expect(await exists('project.txt')).toBe(false);
-    await rm(join(rig.workspace, '.codex'), { recursive: true });
+    await start(rule('codex/command', '{action: deny}'));
+    const task = await ended(await spawn('run: touch ruled.txt\nsay done'));
+    expect(task.answers).toMatchObject([{ by: 'policy', outcome: 'declined', type: 'command_approval' }]);
+    expect(await exists('ruled.txt')).toBe(false);
+    await Promise.all(dirs.map((dir) => rm(dir, { recursive: true })));
   });
 
   it('offers the model no tool that asks nobody but those that are known', async () => {

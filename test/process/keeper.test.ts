@@ -65,11 +65,11 @@ async function keeperPid(): Promise<number> {
 describe('a worker that goes away and comes back', () => {
   it('has its tasks at work again: streaming, running a command, and asking', async () => {
     await start();
+    const asking = await spawn('run: echo asked >> asked.txt\nsay allowed', { approvalPolicy: 'untrusted' });
+    await until('it asks', () => worker.tasks.get(asking).pending.length === 1);
     const streaming = await spawn('slow 4s 40');
     const marked = `sleep 3.${process.pid}`;
     const running = await spawn(`run: echo once >> once.txt; echo before; ${marked}; echo after\nsay ran`);
-    const asking = await spawn('run: echo asked >> asked.txt\nsay allowed', { approvalPolicy: 'untrusted' });
-    await until('it asks', () => worker.tasks.get(asking).pending.length === 1);
     await until('it streams', async () => (await transcript(streaming)).includes('tick3'));
     await until('the command runs', () => processesWith(marked).length > 0);
     const before = worker.tasks.get(asking).pending;

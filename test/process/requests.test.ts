@@ -29,6 +29,8 @@ beforeAll(async () => {
     },
     threadConfig: { 'features.request_permissions_tool': true },
     dynamicTools: [askManager],
+    // What Codex itself asks is asked where there is no gate.
+    gateless: true,
   });
 });
 afterAll(async () => {

@@ -102,6 +102,8 @@ export interface WorkerRigOptions {
   readonly policyPath?: string | null;
   /** Milliseconds that work goes on without its worker; a keeper owns Codex then. */
   readonly keepMs?: () => number | null;
+  /** Nobody owns a gate in front of the sandbox, so that Codex itself asks. */
+  readonly gateless?: boolean;
 }
 
 /** A worker on a rig. Its log is kept for failing tests to show. */
@@ -122,7 +124,9 @@ export async function startWorker(
     ...(options.threadConfig ? { threadConfig: options.threadConfig } : {}),
     ...(options.dynamicTools ? { dynamicTools: options.dynamicTools } : {}),
     ...(options.lingerMs === undefined ? {} : { lingerMs: options.lingerMs }),
-    ...(options.keepMs ? { keeper: { program: bundled('keeper'), keepMs: options.keepMs } } : {}),
+    ...(options.gateless === true
+      ? {}
+      : { keeper: { program: bundled('keeper'), keepMs: options.keepMs ?? (() => 0) } }),
   });
   return Object.assign(worker, { lines });
 }

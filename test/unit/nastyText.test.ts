@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import { Redaction, redact } from '../../src/base/redaction';
 import { beginningOf, wellFormed } from '../../src/base/wellFormed';
 import { mapNotification } from '../../src/codex/eventMapper';
-import { letsCommandsRun } from '../../src/codex/execRules';
 import { unwrapShell } from '../../src/codex/shellCommand';
 import { firstLine } from '../../src/core/boundedText';
 import { describeQuestion } from '../../src/core/describeRequest';
@@ -160,7 +159,6 @@ const places: Readonly<Record<string, Place>> = {
       return String(error);
     }
   },
-  'a rule file of Codex': letsCommandsRun,
   'what the editor shows': (text) => {
     const queue = new OutputQueue();
     for (let at = 0; at < text.length; at += 10_000) queue.push(text.slice(at, at + 10_000));

@@ -4,8 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { letsCommandsRun } from '../../src/codex/execRules';
-import { gatedConfigFor } from '../../src/codex/gatedThreads';
+import { gatedSetup } from '../../src/codex/gatedThreads';
 import type { RpcPeer } from '../../src/codex/rpc';
 import { noInnerGate } from '../../src/core/innerGate';
 import { nameOf } from '../../src/policy/shellWords';
@@ -526,25 +525,6 @@ describe('whatever is called', () => {
   });
 });
 
-it.each([
-  ['prefix_rule(pattern=["touch"], decision="allow")', true],
-  ['prefix_rule(pattern=["touch"])', true],
-  ['prefix_rule(pattern=["touch"], decision="allow")  # was decision="prompt"', true],
-  ['prefix_rule(pattern=["decision=\\"prompt\\""], decision="allow")', true],
-  ['p = prefix_rule\np(pattern=["touch"])', true],
-  ['prefix_rule(pattern=["touch"], decision="prompt" if False else "allow")', true],
-  ['prefix_rule(pattern=["a"], decision="prompt")\nprefix_rule(pattern=["b"], decision = D)', true],
-  [
-    'prefix_rule(\n  pattern = ["rm", ["-r", "-f"]],\n  decision = "forbidden",\n  justification = "no (never)",\n)',
-    false,
-  ],
-  ["prefix_rule(pattern=['touch'], decision='prompt')", false],
-  ['# prefix_rule(pattern=["touch"])\n', false],
-  ['', false],
-])('a rule file of Codex with %j lets commands run: %s', (text, lets) => {
-  expect(letsCommandsRun(text)).toBe(lets);
-});
-
 describe('on Windows', () => {
   it.each([
     ['**/.env', 'C:\\repo\\.env', true],
@@ -568,23 +548,13 @@ describe('on Windows', () => {
   it('rules for what happens inside a task are refused by name, for nobody reads those shells', async () => {
     const rpc = { request: () => Promise.resolve({ config: {} }) } as unknown as RpcPeer;
     const gate = { ...noInnerGate, holds: true, refusesUnseen: true };
-    await expect(gatedConfigFor(rpc, tmpdir(), gate, { CODEX_HOME: tmpdir() }, 'win32')).rejects.toMatchObject({
+    const place = { cwd: tmpdir(), environment: 'one' };
+    await expect(gatedSetup(rpc, place, gate, 'win32')).rejects.toMatchObject({
       code: 'policy_unenforceable',
       message: expect.stringContaining('on Windows commands run in PowerShell or cmd') as string,
     });
-    await gatedConfigFor(rpc, tmpdir(), { ...gate, refusesUnseen: false }, { CODEX_HOME: tmpdir() }, 'win32');
+    await gatedSetup(rpc, place, { ...gate, refusesUnseen: false }, 'win32');
   });
-});
-
-it('a rule file of Codex is read in time that grows with its length, and hides no rule in a string over two lines', () => {
-  const rule = 'prefix_rule(pattern=["rm"], decision="allow")';
-  for (const unit of ['\\"', "\\'", '"', '"""', "'''", '"\\', '#', 'prefix_rule(']) {
-    const text = unit.repeat(Math.ceil((512 * 1024) / unit.length));
-    expect([letsCommandsRun(text), unit]).toEqual([unit === 'prefix_rule(', unit]);
-  }
-  expect(letsCommandsRun(`x = "a\\\n#"; ${rule}`)).toBe(true);
-  expect(letsCommandsRun(`x = "a\\\n#"; ${rule.replace('allow', 'prompt')}`)).toBe(false);
-  expect(letsCommandsRun('prefix_rule(pattern=["rm"], decision="prompt')).toBe(true);
 });
 
 describe('what restricts', () => {

@@ -1,14 +1,45 @@
-import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { CodexAgent } from './codex/codexAgent';
+import { readPrivate, writePrivate } from './base/privateFile';
 import { messageOf } from './core/errors';
+import { hashOf } from './core/hash';
 import type { Answer, RequestQuestion } from './core/pendingRequest';
 import type { ThreadSink, ThreadSpec } from './core/ports';
 import { startScriptedModel } from './demo/scriptedModel';
 
-/** A probe takes 1 s (measured); a loaded machine needs longer. */
+/** A probe takes 2 s (measured); a loaded machine needs longer. */
 const limitMs = 45_000;
+const proofLimit = 4_096;
+
+export interface GateProbe {
+  readonly agent: Pick<CodexAgent, 'openProbe' | 'binary'>;
+  /** Is made, and keeps what was found. */
+  readonly dir: string;
+  /** Of this program. */
+  readonly version: string;
+}
+
+/**
+ * As `probeGate`, but what was found to hold with this program, this file of Codex and this kernel is not looked at again: where one of
+ * the parts then does not start, nothing runs.
+ */
+export async function proveGate({ agent, dir, version }: GateProbe): Promise<string | null> {
+  try {
+    const path = join(dir, 'proven.json');
+    const { path: file } = await agent.binary();
+    const { size, mtimeMs } = await stat(file);
+    const key = hashOf({ version, file, size, mtimeMs, kernel: release() });
+    if ((await readPrivate(path, proofLimit).catch(() => null)) === key) return null;
+    const why = await probeGate(agent, dir);
+    if (why === null) await writePrivate(path, key);
+    return why;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
 
 /**
  * Finds out whether the gate in front of Codex's sandbox holds on this machine, with the real Codex and a model that only does
@@ -35,7 +66,8 @@ async function probeIn(agent: Pick<CodexAgent, 'openProbe'>, place: string, mode
   await Promise.all([mkdir(inside), mkdir(outside)]);
   // No program is named, so that no rule of the person's for Codex speaks of it.
   const [pass, escape, decline] = ['passed', quoted(join(outside, 'escaped')), 'declined'].map((to) => `: > ${to}`);
-  const script = [`run: ${pass}`, `run: ${escape}`, `run: ${decline}`, 'patch: changed.txt text', 'say done'];
+  const commands = [pass, escape, decline].map((command) => `run: ${command}`);
+  const script = `par: ${[...commands, 'patch: changed.txt text'].join(' || ')}`;
   const asked: string[] = [];
   const ended = new Promise<string | null>((resolve) => {
     const sink: ThreadSink = {
@@ -51,7 +83,7 @@ async function probeIn(agent: Pick<CodexAgent, 'openProbe'>, place: string, mode
       onRaw: () => undefined,
       onLost: (error) => resolve(error.message),
     };
-    const input = { text: script.join('\n'), model: null, reasoning: null, planMode: false, outputSchema: null };
+    const input = { text: script, model: null, reasoning: null, planMode: false, outputSchema: null };
     const work = async (): Promise<void> => {
       const thread = await agent.openProbe(specOf(inside), sink, modelConfig(modelUrl));
       await thread.startTurn(input);
@@ -65,7 +97,7 @@ async function probeIn(agent: Pick<CodexAgent, 'openProbe'>, place: string, mode
   const failure = await ended;
   if (failure !== null) return failure;
   const wanted = [pass, escape, decline, 'changed.txt'];
-  if (asked.join('\n') !== wanted.join('\n')) return `it asked for ${JSON.stringify(asked)}`;
+  if (asked.sort().join('\n') !== wanted.sort().join('\n')) return `it asked for ${JSON.stringify(asked)}`;
   if ((await readdir(outside)).length > 0) return 'a command left its sandbox';
   const made = (await readdir(inside)).filter((name) => !name.startsWith('.'));
   const expected = ['changed.txt', 'passed'];

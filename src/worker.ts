@@ -25,7 +25,7 @@ import type { StdioClient } from './pipe/stdioClient';
 import { Policies } from './policy/policies';
 import { advicesFor, type Mistake } from './policy/readPolicy';
 import { readRecord } from './process/keeperFiles';
-import { probeGate } from './gateProbe';
+import { proveGate } from './gateProbe';
 import { endLeftServer, KeeperHost } from './process/keeperLink';
 import { ProcessRegistry } from './process/processRegistry';
 import { directHost } from './process/serverProcess';
@@ -153,7 +153,7 @@ export class Worker implements Disposable {
         plain: new CodexAgent({ ...codex, host: keeper ? new KeeperHost({ ...keeper, stateDir: dir }) : directHost }),
         gated: gatedHost && new CodexAgent({ ...codex, host: gatedHost, gated: true }),
         gate: policies.gate,
-        probe: (gated) => probeGate(gated, gatedDir(dir)),
+        probe: (gated) => proveGate({ agent: gated, dir: gatedDir(dir), version }),
         log,
       }),
     );

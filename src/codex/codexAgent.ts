@@ -142,10 +142,11 @@ export class CodexAgent implements Disposable {
   }
 
   private async readyNow(sandbox: Sandbox, cwd: string): Promise<void> {
+    const { gate = noInnerGate, doorsDir = null, gated = false } = this.options;
+    // What its project decides may keep everything else from working.
+    if (gated) await gatedSetup((await this.connect()).rpc, { cwd, environment: '' }, gate);
     const [{ rpc }] = await Promise.all([this.connect(), this.probe(sandbox, cwd)]);
-    const { gate = noInnerGate, doorsDir = null } = this.options;
     if (sandbox === 'workspace-write' && doorsDir !== null) await assertDoorsOutside(rpc, cwd, doorsDir);
-    if (this.options.gated) await gatedSetup(rpc, { cwd, environment: '' }, gate);
     if (this.loggedIn) return;
     // Without a login a turn is accepted and then retries for 12 s to for ever (seen).
     const answer = await rpc.request('account/read', {}).catch((cause: unknown) => {
@@ -310,6 +311,11 @@ export class CodexAgent implements Disposable {
     this.probes.set(key, probe);
     probe.catch(() => this.probes.delete(key));
     return probe;
+  }
+
+  /** The program that the next server is started from. */
+  binary(): Promise<CodexBinary> {
+    return this.locate();
   }
 
   /** Looked for once, however many wait for it. */

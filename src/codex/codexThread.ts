@@ -440,10 +440,8 @@ export class CodexThread implements AgentThread {
     this.loadedWithRules = this.parts.gate.holds;
     if (!this.environment) return {};
     const { config, off } = await this.environment.open(rpc, this.parts.gate, !this.parts.isProbe);
-    if (!this.toldOff) {
-      const text = `Everything in this task is asked first, in the sandbox. Off in it are ${off}.`;
-      this.sink.onEvent({ type: 'note', level: 'info', text });
-    }
+    const notes = this.toldOff || this.parts.isProbe ? [] : off;
+    for (const one of notes) this.sink.onEvent({ type: 'note', level: 'info', text: `Off in this task: ${one}.` });
     this.toldOff = true;
     return config;
   }

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { firstLine } from '../core/boundedText';
 import { CallError, messageOf } from '../core/errors';
 import type { InnerGate } from '../core/innerGate';
 import type { RpcPeer } from './rpc';
@@ -80,7 +81,13 @@ type Server = z.infer<typeof server>;
 
 const configResult = z.object({
   config: z.looseObject({ mcp_servers: z.record(z.string(), server).nullish() }),
+  /** Where each value comes from, by dotted key. */
+  origins: z.record(z.string(), z.object({ name: z.looseObject({ type: z.string() }) })),
 });
+
+/** What the configuration of a project may say of such a task: nothing of it decides what is run, and with what. */
+const harmlessKeys =
+  /^(?:model|model_(?:verbosity|reasoning_\w+)|personality|review_model|developer_instructions|project_doc_\w+|mcp_servers\..*)$/;
 
 /** What a gated thread is begun with. */
 export interface GatedSetup {
@@ -88,8 +95,8 @@ export interface GatedSetup {
   readonly config: Readonly<Record<string, unknown>>;
   /** The MCP servers that may be started. */
   readonly servers: readonly { readonly name: string; readonly argv: readonly string[] }[];
-  /** What the person has set up and is off in the thread, for people. */
-  readonly off: string;
+  /** What the person may have set up and is off in the thread, for people. */
+  readonly off: readonly string[];
 }
 
 export interface GatedPlace {
@@ -107,18 +114,26 @@ export async function gatedSetup(
   gate: Pick<InnerGate, 'holds' | 'refusesUnseen'>,
   platform = process.platform,
 ): Promise<GatedSetup> {
-  const servers = await configuredServers(rpc, place.cwd);
+  const [{ servers }, ofProject] = await Promise.all([readConfig(rpc), readConfig(rpc, place.cwd)]);
   const nameless = servers.filter(([name, { tools }]) =>
     [name, ...Object.keys(tools ?? {})].some((one) => !isPlain(one)),
   );
   const holes = [
     ...(platform === 'win32' && gate.holds ? [windowsShells] : []),
+    ...(gate.holds && ofProject.decides.length > 0 ? [decidedByProject(ofProject.decides)] : []),
     ...nameless.map(([name]) => `the MCP server "${name}" has a name, or a tool with one, that cannot be configured`),
   ];
   if (holes.length > 0 && (gate.refusesUnseen || nameless.length > 0)) throw unenforceable(holes);
   const remote = servers.filter(([, { command }]) => command === undefined);
   const closed = place.withServers === false ? servers : gate.refusesUnseen ? remote : [];
-  const names = closed.map(([name]) => `"${name}"`);
+  const known = servers.map(([name]) => name);
+  // Without an environment Codex does not start them.
+  const foreign = ofProject.servers.filter(([name]) => !known.includes(name));
+  const off = [
+    alwaysOff,
+    ...(closed.length > 0 ? [`the MCP servers ${namesOf(closed)}, which are reached over the network`] : []),
+    ...(foreign.length > 0 ? [`the MCP servers ${namesOf(foreign)} of the project`] : []),
+  ];
   return {
     config: Object.fromEntries([
       ...Object.entries(gatedConfig),
@@ -128,10 +143,7 @@ export async function gatedSetup(
     servers: servers.flatMap(([name, { command, args }]) =>
       command === undefined ? [] : [{ name, argv: [command, ...(args ?? [])] }],
     ),
-    off:
-      names.length === 0
-        ? alwaysOff
-        : `${alwaysOff}, and the MCP servers that are reached over the network (${names.join(', ')})`,
+    off,
   };
 }
 
@@ -153,13 +165,28 @@ function serverConfig(
   return [...(command === undefined ? [] : local), ...(asks ? asking : [])];
 }
 
-async function configuredServers(rpc: RpcPeer, cwd: string): Promise<readonly (readonly [string, Server])[]> {
+/** The configuration of the person, or that which counts in a directory, with what its project says. */
+async function readConfig(
+  rpc: RpcPeer,
+  cwd?: string,
+): Promise<{ readonly servers: readonly (readonly [string, Server])[]; readonly decides: readonly string[] }> {
   try {
-    const { config } = configResult.parse(await rpc.request('config/read', { includeLayers: false, cwd }));
-    return Object.entries(config.mcp_servers ?? {}).filter(([, { enabled }]) => enabled !== false);
+    const { config, origins } = configResult.parse(await rpc.request('config/read', { includeLayers: false, cwd }));
+    const servers = Object.entries(config.mcp_servers ?? {}).filter(([, { enabled }]) => enabled !== false);
+    const ofProject = Object.entries(origins).filter(([, { name }]) => name.type === 'project');
+    return { servers, decides: ofProject.map(([key]) => key).filter((key) => !harmlessKeys.test(key)) };
   } catch (error) {
     throw unenforceable([`its configuration cannot be read (${messageOf(error)})`]);
   }
+}
+
+function decidedByProject(keys: readonly string[]): string {
+  const named = firstLine(keys.join(', '), 200);
+  return `the project's own .codex/config.toml decides what is run and with what (${named})`;
+}
+
+function namesOf(servers: readonly (readonly [string, Server])[]): string {
+  return servers.map(([name]) => `"${name}"`).join(', ');
 }
 
 /** Of a name that a dotted key of the configuration can hold. */

@@ -35,7 +35,7 @@ export class ThreadEnvironment {
     rpc: RpcPeer,
     gate: InnerGate,
     withServers = true,
-  ): Promise<{ readonly config: Readonly<Record<string, unknown>>; readonly off: string }> {
+  ): Promise<{ readonly config: Readonly<Record<string, unknown>>; readonly off: readonly string[] }> {
     const environment = this.name;
     const { config, servers, off } = await gatedSetup(rpc, { cwd: this.options.cwd, environment, withServers }, gate);
     const token = randomBytes(32).toString('hex');

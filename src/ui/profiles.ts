@@ -14,7 +14,7 @@ export interface ApprovalProfile {
 export const profiles: readonly ApprovalProfile[] = [
   {
     label: 'Ask',
-    detail: 'Asks before every command and change that Codex does not know to be harmless.',
+    detail: 'Asks before every command and change. What you accept stays in the sandbox.',
     approvalPolicy: 'untrusted',
     sandbox: undefined,
     dangerous: false,

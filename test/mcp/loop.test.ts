@@ -175,7 +175,7 @@ describe('news', () => {
 
   it('waits for all, and returns early when one newly needs an answer', async () => {
     const worker = await throughHttp('socket');
-    const specs = [{ prompt: 'run: true\nsay a', approval_policy: 'untrusted' }, { prompt: 'slow 1s' }];
+    const specs = [{ prompt: 'run: true\nsay a', approval_policy: 'untrusted' }, { prompt: 'slow 8s' }];
     const ids = (await Promise.all(specs.map((spec) => call(client, 'spawn-task', { ...spec, ...full })))).map(
       (task) => task.task_id as string,
     );

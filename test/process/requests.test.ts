@@ -66,7 +66,7 @@ const kinds: Readonly<Record<string, Kind>> = {
   },
   'a file change': {
     prompt: 'patch: asked.txt words',
-    question: { type: 'file_approval', reason: null },
+    question: { type: 'file_approval', reason: 'Once it is accepted it may leave the sandbox.' },
     accept: decide('accept'),
     accepted: /Success/,
     declined: /rejected by user/,
@@ -220,7 +220,7 @@ it('a file that is moved says where it goes, apart from its patch', async () => 
   const [from, to] = ['old.txt', 'new.txt'].map((name) => join(rig.workspace, name));
   expect(pending[0]?.question).toEqual({
     type: 'file_approval',
-    reason: null,
+    reason: 'Once it is accepted it may leave the sandbox.',
     changes: [{ path: from, movedTo: to, kind: 'update', patch: '@@ -1 +1 @@\n-one\n+two\n' }],
   });
   await worker.tasks.respond(id, 'r1', decide('accept'), asPerson);

@@ -546,7 +546,7 @@ describe('on Windows', () => {
   });
 
   it('rules for what happens inside a task are refused by name, for nobody reads those shells', async () => {
-    const rpc = { request: () => Promise.resolve({ config: {} }) } as unknown as RpcPeer;
+    const rpc = { request: () => Promise.resolve({ config: {}, origins: {} }) } as unknown as RpcPeer;
     const gate = { ...noInnerGate, holds: true, refusesUnseen: true };
     const place = { cwd: tmpdir(), environment: 'one' };
     await expect(gatedSetup(rpc, place, gate, 'win32')).rejects.toMatchObject({

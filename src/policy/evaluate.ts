@@ -4,6 +4,7 @@ import {
   everyTool,
   isHidden,
   isInner,
+  type Judging,
   type OperandContext,
   type Policy,
   type Rule,
@@ -88,14 +89,17 @@ function judge(rule: Rule, action: Action, circumstances: Circumstances): Verdic
     return deny(rule.name, rule.reason ?? `What rule "${rule.name}" adds up is no number from 0 up.`);
   }
   const seen = withIncrement(circumstances, increment);
+  const { base, realPath } = seen;
   const restricts = rule.action === 'deny' || rule.action === 'require_approval';
   const readings = restricts ? [action.args, ...(action.readings ?? [])] : [action.args];
   // What restricts does so as soon as one of the tasks meets all conditions: another one beside it changes nothing.
   const focuses = restricts && action.tasks.length > 0 ? action.tasks : [null];
+  const judging = { base, realPath, restricts };
   const holds = readings.some((args) =>
-    focuses.some((focus) =>
-      rule.conditions.every((condition) => conditionHolds(condition, { ...action, args, focus }, seen, restricts)),
-    ),
+    focuses.some((focus) => {
+      const looked = { args, focus, action, seen, judging };
+      return rule.conditions.every((condition) => conditionHolds(condition, looked));
+    }),
   );
   if (rule.action === 'deny' && holds) return deny(rule.name, rule.reason ?? `Rule "${rule.name}" forbids it.`);
   if (rule.action !== 'evaluate') return { kind: 'pass', holds };
@@ -138,28 +142,30 @@ function withIncrement(circumstances: Circumstances, increment: Increment | unde
   return { ...circumstances, valueOf };
 }
 
-interface Looked extends Action {
+/** One look of a rule at an action. */
+interface Look {
+  /** One of the readings. */
+  readonly args: Action['args'];
   /** The task of several that a rule that restricts looks at now. */
   readonly focus: TaskFacts | null;
+  readonly action: Action;
+  readonly seen: Circumstances;
+  readonly judging: Judging;
 }
 
-function conditionHolds(
-  condition: Condition,
-  action: Looked,
-  circumstances: Circumstances,
-  restricts: boolean,
-): boolean {
+function conditionHolds(condition: Condition, { args, focus, action, seen, judging }: Look): boolean {
   switch (condition.source) {
     case 'args':
-      return check(valuesAt(action.args, condition.path), condition, circumstances, restricts);
+      return check(valuesAt(args, condition.path), condition, judging);
     case 'state': {
       const [scope = '', counter = ''] = condition.path;
-      return check([circumstances.valueOf(scope, counter)], condition, circumstances, restricts);
+      return check([seen.valueOf(scope, counter)], condition, judging);
     }
     case 'task': {
-      const tasks = condition.any === null && action.focus ? [action.focus] : action.tasks;
-      const results = tasks.map((task) => check(valuesAt(task, condition.path), condition, circumstances, restricts));
-      if (results.length === 0) return condition.exists === false || (action.isAboutNone === true && !restricts);
+      const tasks = condition.any === null && focus ? [focus] : action.tasks;
+      const results = tasks.map((task) => check(valuesAt(task, condition.path), condition, judging));
+      if (results.length === 0)
+        return condition.exists === false || (action.isAboutNone === true && !judging.restricts);
       return condition.any ? results.includes(true) : !results.includes(false);
     }
   }
@@ -169,7 +175,8 @@ function conditionHolds(
  * `values` are all those at the path, more than one when it leads through an array, and undefined where it leads nowhere. What
  * restricts takes a value for there as soon as one is.
  */
-function check(values: readonly unknown[], condition: Condition, context: OperandContext, restricts: boolean): boolean {
+function check(values: readonly unknown[], condition: Condition, judging: Judging): boolean {
+  const { restricts } = judging;
   const any = condition.any ?? restricts;
   const present = values.filter((value) => value !== undefined && value !== null);
   const areAll = present.length > 0 && present.length === values.length;
@@ -179,7 +186,7 @@ function check(values: readonly unknown[], condition: Condition, context: Operan
   const single = condition.whole ? present : present.flatMap((value): unknown => value);
   // An empty array has no value.
   if (single.length === 0) return false;
-  const holds = (value: unknown): boolean => condition.holds(value, { ...context, restricts });
+  const holds = (value: unknown): boolean => condition.holds(value, judging);
   return any ? single.some(holds) : single.every(holds);
 }
 

@@ -57,6 +57,7 @@ await client.close();
 await script.stop();
 await pipes();
 await judging();
+await gate();
 await deltas();
 await comingBack();
 await rig.dispose();
@@ -237,6 +238,37 @@ async function judging(): Promise<void> {
 }
 
 /** In this process, so that its event loop can be watched. */
+/** Tasks that pass the gate in front of the sandbox beside the same ones that do not, and what an executor of one takes. */
+async function gate(): Promise<void> {
+  const modelUrl = String(url).trim();
+  const any = 'conditions: [{path: args.unparsed, op: in, value: [true, false]}]';
+  const [gatedRig, plainRig] = [await startCodexRig({ modelUrl }), await startCodexRig({ modelUrl })];
+  const policyPath = join(gatedRig.dir, 'gate.yaml');
+  await writeFile(policyPath, `tools: {codex/command: {rules: [{action: allow, ${any}}]}}\n`);
+  const workers = [await startWorker(gatedRig, { policyPath }), await startWorker(plainRig)] as const;
+  const run = async (worker: (typeof workers)[number], prompt: string): Promise<void> => {
+    const { id } = await worker.tasks.spawn({ prompt, sandbox: 'workspace-write', approvalPolicy: 'never' }, 'bench');
+    await worker.tasks.wait({ caller: 'bench', about: [id], until: 'all', timeoutMs: 120_000 });
+  };
+  for (const worker of workers) await run(worker, 'say warm');
+  process.stdout.write(`${' '.repeat(52)} ${'gated'.padStart(12)} ${'not gated'.padStart(12)}\n`);
+  for (const [name, count] of [
+    ['a task of no command', 0],
+    ['a task of one command in workspace-write', 1],
+    ['a task of eight', 8],
+  ] as const) {
+    const prompt = [...Array<string>(count).fill('run: true'), 'say done'].join('\n');
+    const [gated, plain] = workers.map((worker) => () => time(() => run(worker, prompt)));
+    await alternate(name, rounds, gated!, plain!);
+  }
+  const { id } = await workers[0].tasks.spawn({ prompt: 'run: true\nhang', sandbox: 'workspace-write' }, 'bench');
+  await until('it hangs', () => workers[0].tasks.get(id).lastCommand !== null);
+  const sizes = await Promise.all(processesWith('exec-server --listen stdio').map((pid) => memoryOf(pid)));
+  process.stdout.write(`${'memory of its executor'.padEnd(52)} ${median(sizes).toFixed(1).padStart(9)} MB\n`);
+  for (const worker of workers) await worker.shutDown();
+  await Promise.all([gatedRig.dispose(), plainRig.dispose()]);
+}
+
 async function deltas(): Promise<void> {
   const [ours, bare, blocks]: [number[], number[], number[]] = [[], [], []];
   const prompt = 'deltas 10000 12';

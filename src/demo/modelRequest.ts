@@ -87,7 +87,12 @@ function textOf(item: Item | undefined): string {
   return typeof content === 'string' ? content : content.map((part) => part.text ?? '').join('');
 }
 
-/** Codex sends its own context as user messages: `<environment_context>`, `# AGENTS.md instructions`, … */
+/**
+ * Codex sends its own context as user messages: `<environment_context>`, `# AGENTS.md instructions`, … The worker says in a turn that
+ * something was declined, which is nothing to play either.
+ */
 function isInjected(text: string): boolean {
-  return /^\s*(<[a-z_]+|# AGENTS\.md)/.test(text.replace(dateLine, ''));
+  return /^\s*(?:<[a-z_]+|# AGENTS\.md|The policy of this machine declined|The change of \S+ was not made)/.test(
+    text.replace(dateLine, ''),
+  );
 }

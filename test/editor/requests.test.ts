@@ -325,7 +325,7 @@ it('a command that the policy denies is declined, and the model is told why', as
   await writeFile(path, `tools: {codex/command: {rules: [${denied}]}}`);
   // Six with the five of the built-in policy.
   await workbench.page.locator('.pane-header', { hasText: 'policy: 6 rules' }).waitFor();
-  await workbench.newTask('run!: touch denied.txt');
+  await workbench.newTask('run: touch denied.txt');
   await until('the model is told', () =>
     demo.model.requests.some(({ input }) => JSON.stringify(input).includes('Nothing is touched here.')),
   );

@@ -150,7 +150,7 @@ describe('a task whose commands could write where the doors are', () => {
     worker = await startWorker({ ...rig, dataDir });
     await expect(spawn()).rejects.toMatchObject(refused);
     await expect(spawn({ cwd: join(rig.workspace, 'home') })).rejects.toMatchObject(refused);
-    expect(await spawn({ sandbox: 'read-only' })).toMatchObject({ status: 'submitted' });
+    expect(await spawn({ sandbox: 'read-only' })).toMatchObject({ sandbox: 'read-only' });
     expect(worker.tasks.snapshots()).toHaveLength(1);
   });
 

@@ -5,7 +5,7 @@ import { probeSandbox } from './codex/sandboxProbe';
 import { probeDoor, type ServerDefinition } from './doorProbe';
 import { CallError, messageOf } from './core/errors';
 import { run } from './process/childProcess';
-import { readAnyRecord, readRecord, recordPath } from './process/keeperFiles';
+import { keeperDirs, readAnyRecord, readRecord, recordPath } from './process/keeperFiles';
 import { ProcessRegistry } from './process/processRegistry';
 import { takeStoreLock } from './store/storeLock';
 import { TaskFiles } from './store/taskFiles';
@@ -145,13 +145,17 @@ async function examineProcesses(options: DoctorOptions): Promise<Finding> {
   const { stateDir, ownsStore, repair } = options;
   const part = 'Processes';
   const registry = new ProcessRegistry(stateDir);
-  const [alive, keeper] = [await registry.alive(), await readRecord(stateDir)];
+  const dirs = keeperDirs(stateDir);
+  const alive = await registry.alive();
+  const keepers = (await Promise.all(dirs.map(readRecord))).flatMap((record) => record ?? []);
   const running = `${alive.length} of tasks${alive.length > 0 ? `: ${alive.map(({ pid, command }) => `${pid} ${command.slice(0, 60)}`).join(', ')}` : ''}`;
-  if (keeper) {
-    const text = `keeper ${pidOf(keeper.keeper)}, codex app-server ${pidOf(keeper.server ?? '?')}, ${running}`;
-    return { part, state: 'ok', text };
+  if (keepers.length > 0) {
+    const named = keepers.map(
+      ({ keeper, server }) => `keeper ${pidOf(keeper)}, codex app-server ${pidOf(server ?? '?')}`,
+    );
+    return { part, state: 'ok', text: `${named.join('; ')}, ${running}` };
   }
-  const stale = await readAnyRecord(stateDir);
+  const stale = (await Promise.all(dirs.map(readAnyRecord))).some((record) => record !== null);
   if (!stale && (alive.length === 0 || ownsStore)) return { part, state: 'ok', text: `no keeper, ${running}` };
   if (!repair) {
     const advice = 'What an earlier run left ends with the next start, or now with a repair.';
@@ -160,7 +164,7 @@ async function examineProcesses(options: DoctorOptions): Promise<Finding> {
   const lock = ownsStore ? null : await takeStoreLock(stateDir);
   if (!ownsStore && !lock) return { part, state: 'ok', text: `of a program that works in the store: ${running}` };
   if (!ownsStore) await registry.reap();
-  await rm(recordPath(stateDir), { force: true });
+  for (const dir of dirs) await rm(recordPath(dir), { force: true });
   await lock?.release();
   return { part, state: 'ok', text: `no keeper, no process of a task`, advice: `Repaired: ended ${running}.` };
 }

@@ -24,7 +24,7 @@ import { serveStdio } from './mcp/stdioHost';
 import type { StdioClient } from './pipe/stdioClient';
 import { Policies } from './policy/policies';
 import { advicesFor, type Mistake } from './policy/readPolicy';
-import { readRecord } from './process/keeperFiles';
+import { gatedDir, keeperDirs, readRecord } from './process/keeperFiles';
 import { proveGate } from './gateProbe';
 import { endLeftServer, KeeperHost } from './process/keeperLink';
 import { ProcessRegistry } from './process/processRegistry';
@@ -411,7 +411,7 @@ async function openStore(
 ): Promise<Store> {
   const processes = new ProcessRegistry(dir);
   // With a keeper the tasks are at work; without one nothing of them may be.
-  const keepers = [dir, gatedDir(dir)];
+  const keepers = keeperDirs(dir);
   const records = await Promise.all(keepers.map((one) => readRecord(one)));
   for (const [index, one] of keepers.entries()) if (!records[index]) await endLeftServer(one);
   if (records.every((record) => record === null)) await reap(processes, log);
@@ -423,11 +423,6 @@ async function openStore(
     return null;
   });
   return { dir, beside, lock, processes, doorsDir, journal: await TaskFiles.open(dir, log) };
-}
-
-/** What the keeper of gated threads has there. */
-function gatedDir(stateDir: string): string {
-  return join(stateDir, 'gated');
 }
 
 /** Has what goes wrong with the directory told as that. */

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { DisposableStore } from '../core/disposable';
 import { Emitter } from '../core/emitter';
 import { messageOf } from '../core/errors';
@@ -30,6 +31,8 @@ export interface CodexAgentsOptions {
   readonly log: Log;
 }
 
+/** How long a stop waits for a thread that moves, in ms. */
+const moveLimitMs = 500;
 /** How long it is believed that the gate does not hold, in ms. */
 const doubtMs = 30_000;
 
@@ -235,7 +238,8 @@ class MovingThread implements AgentThread {
   }
 
   async stop(): Promise<StopReport> {
-    await this.moving?.catch(() => undefined);
+    // It may wait for another server; whatever it begins afterwards is stopped by its task.
+    await Promise.race([this.moving?.catch(() => undefined), delay(moveLimitMs, undefined, { ref: false })]);
     return this.place.thread.stop();
   }
 

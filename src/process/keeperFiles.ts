@@ -21,6 +21,16 @@ export type KeeperRecord = z.infer<typeof recordSchema>;
 
 const recordLimit = 64 * 1024;
 
+/** What the keeper of gated threads has in a state directory; see execGate/. */
+export function gatedDir(stateDir: string): string {
+  return join(stateDir, 'gated');
+}
+
+/** Where a keeper of a state directory may have its files. */
+export function keeperDirs(stateDir: string): readonly string[] {
+  return [stateDir, gatedDir(stateDir)];
+}
+
 export function recordPath(stateDir: string): string {
   return join(stateDir, 'keeper.json');
 }

@@ -148,14 +148,15 @@ export class CodexAgents implements Agent {
   }
 
   /** Where a thread has to be. Throws `policy_unenforceable` where rules hold and it could not be held to them. */
-  async agentFor({ approvalPolicy }: Pick<ThreadSpec, 'approvalPolicy'>): Promise<CodexAgent> {
+  async agentFor({ approvalPolicy, sandbox, cwd }: Asking): Promise<CodexAgent> {
     const { plain, gated, gate } = this.options;
     if (!gate.holds && approvalPolicy !== 'untrusted') return plain;
     const why = gated ? await this.whyNotHeld(gated) : 'this program has nobody who could own the gate';
     if (gated && why === null) return gated;
-    if (gate.holds)
-      throw unenforceable([`the gate in front of its sandbox does not hold on this machine (${why ?? ''})`]);
-    return plain;
+    if (!gate.holds) return plain;
+    // Why Codex does not work at all is the better reason, and says what to do.
+    await plain.ready(sandbox, cwd);
+    throw unenforceable([`the gate in front of its sandbox does not hold on this machine (${why ?? ''})`]);
   }
 
   /** Looked at once for each server, however many wait for it. */

@@ -107,6 +107,13 @@ describe('a task', () => {
     expect(done.filter((one) => one === 'probe').length).toBeLessThanOrEqual(1);
   });
 
+  it('under rules is refused for what keeps Codex from working, where that is the reason', async () => {
+    const { agents, plain, rules } = setUp({ probes: ['it did not start'] });
+    plain.ready = () => Promise.reject(new Error('Codex is not logged in.'));
+    rules(true);
+    await expect(agents.ready(spec)).rejects.toThrow('Codex is not logged in.');
+  });
+
   it('moves with its next turn when rules come and when they go, and a turn from before gets no more to do', async () => {
     const { agents, done, rules } = setUp();
     const thread = await agents.open(spec, sink);

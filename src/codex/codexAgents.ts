@@ -31,6 +31,9 @@ export interface CodexAgentsOptions {
   readonly log: Log;
 }
 
+/** What a person can do where the gate does not hold. */
+const gateHint =
+  'Have the person update or reinstall Codex, or take the rules for what happens inside tasks out of the policy.';
 /** How long a stop waits for a thread that moves, in ms. */
 const moveLimitMs = 500;
 /** How long it is believed that the gate does not hold, in ms. */
@@ -156,7 +159,7 @@ export class CodexAgents implements Agent {
     if (!gate.holds) return plain;
     // Why Codex does not work at all is the better reason, and says what to do.
     await plain.ready(sandbox, cwd);
-    throw unenforceable([`the gate in front of its sandbox does not hold on this machine (${why ?? ''})`]);
+    throw unenforceable([`the gate in front of its sandbox does not hold on this machine (${why ?? ''})`], gateHint);
   }
 
   /** Looked at once for each server, however many wait for it. */

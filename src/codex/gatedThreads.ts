@@ -114,25 +114,24 @@ export async function gatedSetup(
   gate: Pick<InnerGate, 'holds' | 'refusesUnseen'>,
   platform = process.platform,
 ): Promise<GatedSetup> {
-  const [{ servers }, ofProject] = await Promise.all([readConfig(rpc), readConfig(rpc, place.cwd)]);
-  const nameless = servers.filter(([name, { tools }]) =>
-    [name, ...Object.keys(tools ?? {})].some((one) => !isPlain(one)),
-  );
+  const [person, ofProject] = await Promise.all([readConfig(rpc), readConfig(rpc, place.cwd)]);
+  const servers = person.servers.filter(([name]) => isPlain(name));
+  const odd = person.servers.filter(([name]) => !isPlain(name));
   const holes = [
-    ...(platform === 'win32' && gate.holds ? [windowsShells] : []),
-    ...(gate.holds && ofProject.decides.length > 0 ? [decidedByProject(ofProject.decides)] : []),
-    ...nameless.map(([name]) => `the MCP server "${name}" has a name, or a tool with one, that cannot be configured`),
+    ...(platform === 'win32' ? [windowsShells] : []),
+    ...(ofProject.decides.length > 0 ? [decidedByProject(ofProject.decides)] : []),
+    ...odd.filter(isRemote).map(([name]) => `the MCP server "${name}" has a name that cannot be configured`),
   ];
-  if (holes.length > 0 && (gate.refusesUnseen || nameless.length > 0)) throw unenforceable(holes);
-  const remote = servers.filter(([, { command }]) => command === undefined);
+  if (holes.length > 0 && gate.holds && gate.refusesUnseen) throw unenforceable(holes);
+  const remote = servers.filter(isRemote);
   const closed = place.withServers === false ? servers : gate.refusesUnseen ? remote : [];
   const known = servers.map(([name]) => name);
   // Without an environment Codex does not start them.
-  const foreign = ofProject.servers.filter(([name]) => !known.includes(name));
+  const foreign = ofProject.servers.filter((one) => !known.includes(one[0]) && !isRemote(one));
   const off = [
     alwaysOff,
     ...(closed.length > 0 ? [`the MCP servers ${namesOf(closed)}, which are reached over the network`] : []),
-    ...(foreign.length > 0 ? [`the MCP servers ${namesOf(foreign)} of the project`] : []),
+    ...(foreign.length > 0 ? [`the MCP servers ${namesOf(foreign)}, of the project or with an odd name`] : []),
   ];
   return {
     config: Object.fromEntries([
@@ -160,7 +159,9 @@ function serverConfig(
   ] as const;
   const asking = [
     [`mcp_servers.${name}.default_tools_approval_mode`, 'prompt'] as const,
-    ...Object.keys(tools ?? {}).map((tool) => [`mcp_servers.${name}.tools.${tool}.approval_mode`, 'prompt'] as const),
+    ...Object.keys(tools ?? {})
+      .filter(isPlain)
+      .map((tool) => [`mcp_servers.${name}.tools.${tool}.approval_mode`, 'prompt'] as const),
   ];
   return [...(command === undefined ? [] : local), ...(asks ? asking : [])];
 }
@@ -180,6 +181,10 @@ async function readConfig(
   }
 }
 
+function isRemote([, { command }]: readonly [string, Server]): boolean {
+  return command === undefined;
+}
+
 function decidedByProject(keys: readonly string[]): string {
   const named = firstLine(keys.join(', '), 200);
   return `the project's own .codex/config.toml decides what is run and with what (${named})`;
@@ -197,11 +202,14 @@ function isPlain(name: string): boolean {
 /** Rules on programs look into the scripts of POSIX shells. */
 const windowsShells = 'on Windows commands run in PowerShell or cmd, whose scripts the policy cannot read';
 
-export function unenforceable(holes: readonly string[], cause?: unknown): CallError {
+export function unenforceable(
+  holes: readonly string[],
+  hint = 'The person can remove that, or say "unseen: allow" in the policy.',
+): CallError {
   return new CallError(
     'policy_unenforceable',
     `Everything that this task does would have to be asked, and Codex would not ask for everything: ${holes.join('; ')}.`,
-    { hint: 'The person can remove that, or say "unseen: allow" in the policy.', cause },
+    { hint },
   );
 }
 

@@ -298,7 +298,7 @@ describe('the configuration of a project', () => {
     const { id } = await spawnThere('run: true\nsay done');
     expect(await ended(id)).toMatchObject({ status: 'completed' });
     expect(await readFile(worker.tasks.paths(id).timeline_log, 'utf8')).toContain(
-      'Off in this task: the MCP servers "own" of the project.',
+      'Off in this task: the MCP servers "own", of the project',
     );
   });
 });

@@ -5,6 +5,8 @@ import { type ExecMessage, passingMethods } from '../../src/execGate/execMessage
 import { GatedEnvironment, Refusal } from '../../src/execGate/gatedEnvironment';
 import type { AllowedSandbox, GateQuestion } from '../../src/execGate/gateProtocol';
 import { ServerWatch } from '../../src/execGate/serverWatch';
+import { gatedSetup } from '../../src/codex/gatedThreads';
+import type { RpcPeer } from '../../src/codex/rpc';
 import { unwrapArgv } from '../../src/codex/shellCommand';
 
 const special = (kind: string, access: string, subpath?: string): object => ({
@@ -302,6 +304,64 @@ describe('the MCP servers behind the gate', () => {
     await expect(gated.judge({ method: 'process/write', params: { ...params, processId: 'x' } })).rejects.toThrow(
       'takes no input',
     );
+  });
+});
+
+describe('the configuration of a task that is asked about everything', () => {
+  const place = { cwd: '/ws', environment: 'env' };
+  const rules = { holds: true, refusesUnseen: true };
+  const local = { command: 'node', args: ['a.js'] };
+  const remote = { url: 'https://example.com/mcp' };
+  /** Of the person, and what the project adds, by dotted key. */
+  const setup = (servers: object, gate = rules, project: Readonly<Record<string, unknown>> = {}) => {
+    const ofProject = Object.keys(project).map((key) => [key, { name: { type: 'project' } }]);
+    const added = Object.entries(project).flatMap(([key, value]) =>
+      key.startsWith('mcp_servers.') ? [[key.split('.')[1], value]] : [],
+    );
+    const request = (_method: string, { cwd }: { cwd?: string }) =>
+      Promise.resolve({
+        config: { mcp_servers: cwd === undefined ? servers : { ...servers, ...(Object.fromEntries(added) as object) } },
+        origins: cwd === undefined ? {} : (Object.fromEntries(ofProject) as object),
+      });
+    return gatedSetup({ request } as unknown as RpcPeer, place, gate, 'linux');
+  };
+
+  it('has the servers of the person run behind the gate, and those over the network off', async () => {
+    const { config, servers, off } = await setup({ one: { ...local, tools: { 'a b': {}, do: {} } }, far: remote });
+    expect(servers).toEqual([{ name: 'one', argv: ['node', 'a.js'] }]);
+    expect(config).toMatchObject({
+      'mcp_servers.one.environment_id': 'env',
+      'mcp_servers.one.cwd': '/ws',
+      'mcp_servers.one.default_tools_approval_mode': 'prompt',
+      'mcp_servers.one.tools.do.approval_mode': 'prompt',
+      'mcp_servers.far.enabled': false,
+    });
+    expect(off[1]).toBe('the MCP servers "far", which are reached over the network');
+    expect(Object.keys(config).filter((key) => key.includes('a b'))).toEqual([]);
+    const unseen = await setup({ far: remote }, { ...rules, refusesUnseen: false });
+    expect(unseen.config).not.toHaveProperty(['mcp_servers.far.enabled']);
+  });
+
+  it('does not start what has an odd name or is of the project, and refuses what it cannot switch off', async () => {
+    const { servers, config, off } = await setup({ 'odd name': local }, rules, { 'mcp_servers.own': local });
+    expect([servers, off[1]]).toEqual([[], 'the MCP servers "odd name", "own", of the project or with an odd name']);
+    expect(Object.keys(config).filter((key) => key.startsWith('mcp_servers'))).toEqual([]);
+    await expect(setup({ 'odd name': remote })).rejects.toMatchObject({ code: 'policy_unenforceable' });
+  });
+
+  it.each(['notify', 'shell_environment_policy.set.PATH', 'sandbox_workspace_write.writable_roots', 'features.x'])(
+    'is none where the project says %s, while rules hold',
+    async (key) => {
+      await expect(setup({}, rules, { [key]: 1 })).rejects.toMatchObject({
+        code: 'policy_unenforceable',
+        message: expect.stringContaining(key) as string,
+      });
+      await setup({}, { holds: false, refusesUnseen: false }, { [key]: 1 });
+    },
+  );
+
+  it('is one where the project chooses its model', async () => {
+    expect((await setup({}, rules, { model: 'm', model_reasoning_effort: 'low' })).servers).toEqual([]);
   });
 });
 

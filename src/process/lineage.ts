@@ -4,14 +4,21 @@ import { setTimeout as delay } from 'node:timers/promises';
 
 /**
  * A mark that every descendant of a process inherits and keeps, whatever it does to its environment, session or parent:
- * bits of the kernel's core-dump filter (core(5)), inherited over fork and kept over exec. We use the bits for shared huge
- * pages and DAX pages, which change a core dump only where a program has such memory. Linux only.
+ * bits of the kernel's core-dump filter (core(5)), inherited over fork and kept over exec. We use the bits for huge pages and
+ * DAX pages, which change a core dump only where a program has such memory. Linux only.
  *
- * Three bits make seven marks. Each server claims one that no live process carries, so that one window never takes the
- * processes of another for its own; when none is free there is no mark.
+ * Four bits make fourteen marks: one of them is set in most processes, so that it alone, or none, is no mark. Each server claims
+ * one that no live process carries, so that one window never takes the processes of another for its own; when none is free there
+ * is no mark.
  */
-const markBits = 0x1c0;
-const marks = [0x040, 0x080, 0x0c0, 0x100, 0x140, 0x180, 0x1c0] as const;
+const markBits = 0x1e0;
+/** Not set by anybody else. */
+const ownBits = 0x1c0;
+const marks = Array.from({ length: markBits / 0x20 + 1 }, (_, index) => index * 0x20).filter(isMark);
+
+function isMark(bits: number): boolean {
+  return (bits & ownBits) !== 0;
+}
 
 /** Together about as long as a server takes to start (measured: 120 ms). */
 const attempts = 8;
@@ -32,14 +39,15 @@ export async function claimLineage(pid: number): Promise<number | null> {
     if (!(await writeFilter(pid, (filter & ~markBits) | mark))) return null;
     // Two servers may have chosen the same at the same moment: then neither keeps it.
     if (!(await marksInUse(pid)).has(mark)) return mark;
-    await writeFilter(pid, filter & ~markBits);
+    await writeFilter(pid, filter & ~ownBits);
   }
   return null;
 }
 
 /** The mark of a process; 0 for one that has none. */
 export async function readLineage(pid: number): Promise<number> {
-  return ((await readFilter(pid)) ?? 0) & markBits;
+  const bits = ((await readFilter(pid)) ?? 0) & markBits;
+  return isMark(bits) ? bits : 0;
 }
 
 /** The marks that processes other than `except` carry. */

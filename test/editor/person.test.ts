@@ -289,8 +289,11 @@ it('tasks that cannot be had are told with what can be done, and are there when 
   await until('the window is gone', () => processesWith('--type=extensionHost').length === 0);
   await rename(own, `${own}.away`);
   // A damaged task is there as that, and costs no other.
-  const [damaged] = await readdir(join(`${own}.away`, 'tasks'));
-  await writeFile(join(`${own}.away`, 'tasks', damaged!, 'meta.json'), '{');
+  const metaOf = (name: string): string => join(`${own}.away`, 'tasks', name, 'meta.json');
+  const names = await readdir(join(`${own}.away`, 'tasks'));
+  const texts = await Promise.all(names.map((name) => readFile(metaOf(name), 'utf8').catch(() => '')));
+  const damaged = names.find((_, index) => !/copilot/i.test(texts[index]!));
+  await writeFile(metaOf(damaged!), '{');
   await writeFile(own, '');
   await page.goto(editor.folderUrl);
   const notification = page.locator('.notification-toast', { hasText: 'cannot be used' });

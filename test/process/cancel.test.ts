@@ -108,7 +108,7 @@ it("another worker's Codex and what it runs are left alone", async () => {
   // Younger than our server, with strays of its own, as another window would be.
   const others = await Promise.all([1, 2, 3].map(() => startWorker(rig)));
   const marks = others.map(uniqueSleep);
-  // What a failure left would hold marks of the machine, of which there are seven, and fail whatever comes next.
+  // What a failure left would hold marks of the machine, of which there are few, and fail whatever comes next.
   onTestFinished(async () => {
     await Promise.allSettled(others.map((other) => other.shutDown()));
     for (const pid of marks.flatMap(processesWith)) process.kill(pid, 'SIGKILL');

@@ -14,7 +14,7 @@ import type { MountPoints } from './mountPoints';
 import { gatedParams, stillLoaded } from './gatedThreads';
 import { loadedThreadsResult, threadResult, turnResult } from './protocol';
 import { invalidRequest, RpcError, RpcLostError, type RpcPeer } from './rpc';
-import { Signal } from './signal';
+import { Signal } from '../base/signal';
 import { SilentCommands } from './silentCommands';
 import { type Notification, ThreadText } from './threadText';
 

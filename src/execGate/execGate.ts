@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { type WebSocket, WebSocketServer } from 'ws';
 import { z } from 'zod';
 import { LineSplitter } from '../base/lineSplitter';
+import { Signal } from '../base/signal';
 import { type ChildProcess, startChild } from '../process/childProcess';
 import type { Companion } from '../process/keeper';
 import { KnownSandboxes } from './confinement';
@@ -72,7 +73,7 @@ interface Held {
 export class ExecGate implements Companion {
   private readonly environments = new Map<string, Environment>();
   private readonly held = new Map<string, Held>();
-  private readonly waiting = new Set<() => void>();
+  private readonly changed = new Signal();
   private readonly watch = new ServerWatch({
     onLearnt: () => this.learnt(),
     onThreadClosed: (threadId) => this.threadClosed(threadId),
@@ -167,7 +168,7 @@ export class ExecGate implements Companion {
     const gated = new GatedEnvironment(options, {
       watch: this.watch,
       sandboxes: this.sandboxes,
-      settled: (holds) => this.settled(holds),
+      settled: (holds) => this.changed.until(holds, toldLimitMs),
       ask: (question) => this.ask(question),
     });
     this.environments.set(environment, { token: digest(token), gated, connection: null });
@@ -286,24 +287,8 @@ export class ExecGate implements Companion {
   }
 
   private learnt(): void {
-    for (const check of [...this.waiting]) check();
+    this.changed.fire();
     for (const held of [...this.held.values()]) if (!this.isOpen(held)) held.settle(false);
-  }
-
-  private settled(holds: () => boolean): Promise<boolean> {
-    if (holds()) return Promise.resolve(true);
-    return new Promise((resolve) => {
-      const finish = (result: boolean): void => {
-        clearTimeout(timer);
-        this.waiting.delete(check);
-        resolve(result);
-      };
-      const check = (): void => {
-        if (holds()) finish(true);
-      };
-      const timer = setTimeout(() => finish(false), toldLimitMs);
-      this.waiting.add(check);
-    });
   }
 
   private tell(message: unknown): void {

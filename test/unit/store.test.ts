@@ -467,5 +467,5 @@ describe('the lock of a store', () => {
       const taken = await Promise.all(Array.from({ length: 8 }, () => takeStoreLock(dir)));
       expect(taken.filter((lock) => lock !== null)).toHaveLength(1);
     }
-  });
+  }, 60_000);
 });

@@ -34,7 +34,8 @@ export async function proveGate({ agent, dir, version }: GateProbe): Promise<str
     const key = hashOf({ version, file, size, mtimeMs, kernel: release() });
     if ((await readPrivate(path, proofLimit).catch(() => null)) === key) return null;
     const why = await probeGate(agent, dir);
-    if (why === null) await writePrivate(path, key);
+    // What cannot be kept is looked at again.
+    if (why === null) await writePrivate(path, key).catch(() => undefined);
     return why;
   } catch (error) {
     return messageOf(error);

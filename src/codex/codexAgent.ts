@@ -99,7 +99,7 @@ export class CodexAgent implements Disposable {
     this.server = this.owned.add(
       new AppServer({
         ...options,
-        locate: () => this.locate(),
+        locate: () => this.binary(),
         // Without an executor nothing can run but behind the gate (seen with 0.169.0).
         env: { ...options.env, ...(options.gated ? { CODEX_EXEC_SERVER_URL: 'none' } : {}) },
         handlers: {
@@ -307,19 +307,14 @@ export class CodexAgent implements Disposable {
     const key = `${sandbox} ${cwd}`;
     const known = this.probes.get(key);
     if (known) return known;
-    const probe = this.locate().then(({ path }) => probeSandbox(path, sandbox, cwd, this.options.env ?? {}));
+    const probe = this.binary().then(({ path }) => probeSandbox(path, sandbox, cwd, this.options.env ?? {}));
     this.probes.set(key, probe);
     probe.catch(() => this.probes.delete(key));
     return probe;
   }
 
-  /** The program that the next server is started from. */
+  /** The program that the next server is started from; looked for once, however many wait for it. */
   binary(): Promise<CodexBinary> {
-    return this.locate();
-  }
-
-  /** Looked for once, however many wait for it. */
-  private locate(): Promise<CodexBinary> {
     this.locating ??= this.options.locate().finally(() => (this.locating = null));
     return this.locating;
   }

@@ -87,7 +87,7 @@ const configResult = z.object({
 
 /** What the configuration of a project may say of such a task: nothing of it decides what is run, and with what. */
 const harmlessKeys =
-  /^(?:model|model_(?:verbosity|reasoning_\w+)|personality|review_model|developer_instructions|project_doc_\w+|mcp_servers\..*)$/;
+  /^(?:model|model_(?:verbosity|reasoning_\w+)|personality|review_model|developer_instructions|project_doc_\w+)$/;
 
 /** What a gated thread is begun with. */
 export interface GatedSetup {
@@ -114,20 +114,22 @@ export async function gatedSetup(
   gate: Pick<InnerGate, 'holds' | 'refusesUnseen'>,
   platform = process.platform,
 ): Promise<GatedSetup> {
-  const [person, ofProject] = await Promise.all([readConfig(rpc), readConfig(rpc, place.cwd)]);
+  const [person, here] = await Promise.all([readConfig(rpc), readConfig(rpc, place.cwd)]);
+  const known = person.servers.map(([name]) => name);
   const servers = person.servers.filter(([name]) => isPlain(name));
-  const odd = person.servers.filter(([name]) => !isPlain(name));
+  const remote = here.servers.filter(isRemote);
+  const decides = here.ofProject.filter((key) => !harmlessKeys.test(key) && !isOfForeignServer(key, known));
   const holes = [
     ...(platform === 'win32' ? [windowsShells] : []),
-    ...(ofProject.decides.length > 0 ? [decidedByProject(ofProject.decides)] : []),
-    ...odd.filter(isRemote).map(([name]) => `the MCP server "${name}" has a name that cannot be configured`),
+    ...(decides.length > 0 ? [decidedByProject(decides)] : []),
+    ...remote
+      .filter(([name]) => !isPlain(name))
+      .map(([name]) => `the MCP server "${name}" has a name that cannot be configured`),
   ];
   if (holes.length > 0 && gate.holds && gate.refusesUnseen) throw unenforceable(holes);
-  const remote = servers.filter(isRemote);
   const closed = place.withServers === false ? servers : gate.refusesUnseen ? remote : [];
-  const known = servers.map(([name]) => name);
   // Without an environment Codex does not start them.
-  const foreign = ofProject.servers.filter((one) => !known.includes(one[0]) && !isRemote(one));
+  const foreign = here.servers.filter((one) => !servers.some(([name]) => name === one[0]) && !isRemote(one));
   const off = [
     alwaysOff,
     ...(closed.length > 0 ? [`the MCP servers ${namesOf(closed)}, which are reached over the network`] : []),
@@ -166,16 +168,16 @@ function serverConfig(
   return [...(command === undefined ? [] : local), ...(asks ? asking : [])];
 }
 
-/** The configuration of the person, or that which counts in a directory, with what its project says. */
+/** The configuration of the person, or that which counts in a directory, and the keys that its project sets. */
 async function readConfig(
   rpc: RpcPeer,
   cwd?: string,
-): Promise<{ readonly servers: readonly (readonly [string, Server])[]; readonly decides: readonly string[] }> {
+): Promise<{ readonly servers: readonly (readonly [string, Server])[]; readonly ofProject: readonly string[] }> {
   try {
     const { config, origins } = configResult.parse(await rpc.request('config/read', { includeLayers: false, cwd }));
     const servers = Object.entries(config.mcp_servers ?? {}).filter(([, { enabled }]) => enabled !== false);
     const ofProject = Object.entries(origins).filter(([, { name }]) => name.type === 'project');
-    return { servers, decides: ofProject.map(([key]) => key).filter((key) => !harmlessKeys.test(key)) };
+    return { servers, ofProject: ofProject.map(([key]) => key) };
   } catch (error) {
     throw unenforceable([`its configuration cannot be read (${messageOf(error)})`]);
   }
@@ -183,6 +185,12 @@ async function readConfig(
 
 function isRemote([, { command }]: readonly [string, Server]): boolean {
   return command === undefined;
+}
+
+/** A server of the project alone is not started, or switched off; one of the person's could be given another environment. */
+function isOfForeignServer(key: string, known: readonly string[]): boolean {
+  const name = /^mcp_servers\.([\w-]+)\./.exec(key)?.[1];
+  return name !== undefined && !known.includes(name);
 }
 
 function decidedByProject(keys: readonly string[]): string {

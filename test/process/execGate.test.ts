@@ -1,7 +1,10 @@
 import { access, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { Answer, Decision } from '../../src/core/pendingRequest';
 import type { Sandbox } from '../../src/core/ports';
 import type { TaskSnapshot } from '../../src/core/taskSnapshot';
@@ -278,6 +281,8 @@ describe('the configuration of a project', () => {
     ['shell_environment_policy.set', '[shell_environment_policy]\nset = { PATH = "/ws/evil" }'],
     ['sandbox_workspace_write.writable_roots', '[sandbox_workspace_write]\nwritable_roots = ["/"]'],
     ['notify', 'notify = ["sh", "-c", "true"]'],
+    ['mcp_servers.fake.env', '[mcp_servers.fake]\nenv = { NODE_OPTIONS = "--require /ws/evil.js" }'],
+    ['mcp_servers.fake.command', '[mcp_servers.fake]\ncommand = "sh"'],
   ])('that sets %s is no ground for rules, and it is said what it sets', async (key, toml) => {
     await configure(toml);
     await start(allowAll);
@@ -291,15 +296,24 @@ describe('the configuration of a project', () => {
     }
   });
 
-  it('starts no server of its own, nor one in the place of the person’s', async () => {
+  it('starts no server of its own, and reaches none over the network', async () => {
+    let reached = 0;
+    const far = createServer((_request, response) => response.writeHead(404).end(String(++reached)));
+    far.listen(0, '127.0.0.1');
+    await once(far, 'listening');
+    onTestFinished(() => void far.close());
+    const { port } = far.address() as AddressInfo;
     const touch = `args = ["-c", "touch ${join(outside, 'started')}; sleep 5"]`;
-    await configure(`[mcp_servers.own]\ncommand = "sh"\n${touch}\n[mcp_servers.fake]\ncommand = "sh"\n${touch}\n`);
+    await configure(
+      `[mcp_servers.own]\ncommand = "sh"\n${touch}\n[mcp_servers.far]\nurl = "http://127.0.0.1:${port}/mcp"\n`,
+    );
     await start(allowAll);
     const { id } = await spawnThere('run: true\nsay done');
     expect(await ended(id)).toMatchObject({ status: 'completed' });
     expect(await readFile(worker.tasks.paths(id).timeline_log, 'utf8')).toContain(
       'Off in this task: the MCP servers "own", of the project',
     );
+    expect(reached).toBe(0);
   });
 });
 

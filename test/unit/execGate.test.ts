@@ -343,22 +343,27 @@ describe('the configuration of a task that is asked about everything', () => {
   });
 
   it('does not start what has an odd name or is of the project, and refuses what it cannot switch off', async () => {
-    const { servers, config, off } = await setup({ 'odd name': local }, rules, { 'mcp_servers.own': local });
+    const { servers, config, off } = await setup({ 'odd name': local }, rules, { 'mcp_servers.own.command': local });
     expect([servers, off[1]]).toEqual([[], 'the MCP servers "odd name", "own", of the project or with an odd name']);
     expect(Object.keys(config).filter((key) => key.startsWith('mcp_servers'))).toEqual([]);
     await expect(setup({ 'odd name': remote })).rejects.toMatchObject({ code: 'policy_unenforceable' });
+    const far = await setup({}, rules, { 'mcp_servers.far.url': remote });
+    expect(far.config).toMatchObject({ 'mcp_servers.far.enabled': false });
   });
 
-  it.each(['notify', 'shell_environment_policy.set.PATH', 'sandbox_workspace_write.writable_roots', 'features.x'])(
-    'is none where the project says %s, while rules hold',
-    async (key) => {
-      await expect(setup({}, rules, { [key]: 1 })).rejects.toMatchObject({
-        code: 'policy_unenforceable',
-        message: expect.stringContaining(key) as string,
-      });
-      await setup({}, { holds: false, refusesUnseen: false }, { [key]: 1 });
-    },
-  );
+  it.each([
+    'notify',
+    'shell_environment_policy.set.PATH',
+    'sandbox_workspace_write.writable_roots',
+    'features.x',
+    'mcp_servers.one.env.NODE_OPTIONS',
+  ])('is none where the project says %s, while rules hold', async (key) => {
+    await expect(setup({ one: local }, rules, { [key]: local })).rejects.toMatchObject({
+      code: 'policy_unenforceable',
+      message: expect.stringContaining(key) as string,
+    });
+    await setup({ one: local }, { holds: false, refusesUnseen: false }, { [key]: local });
+  });
 
   it('is one where the project chooses its model', async () => {
     expect((await setup({}, rules, { model: 'm', model_reasoning_effort: 'low' })).servers).toEqual([]);
